@@ -1,0 +1,82 @@
+"""Which months of a derived dataset are out of date, and what they were made from."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fks_assets.quant.indicators import WARMUP_ROWS
+from fks_assets.quant.markets import Market
+from fks_assets.quant.timeframes import Timeframe, month_window
+from fks_assets.resources.stores import Stores
+from fks_assets.stores.candles import PartitionHead
+from fks_assets.stores.lineage import InputRef, latest_inputs
+
+STRATEGY_LOOKBACK_ROWS = 100
+LOOKBACK_ROWS = WARMUP_ROWS + STRATEGY_LOOKBACK_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """One month to derive: its candles' head, every input with its content hash, and whether it is up to date already."""
+
+    market: Market
+    month: str
+    key: str
+    candles: PartitionHead
+    inputs: tuple[InputRef, ...]
+    up_to_date: bool
+    recorded_hash: str | None
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return month_window(self.month)
+
+
+def plan_derivations(
+    stores: Stores,
+    asset: str,
+    timeframe: Timeframe,
+    keys: Sequence[tuple[Market, str]],
+    *,
+    code_version: str,
+    settings_hash: str,
+    upstream: Sequence[str],
+) -> Iterator[Derivation]:
+    """Yield the months of `keys` that hold candles, oldest first in each market.
+
+    The inputs of a month are its own partition of each dataset in `upstream`, and the earlier months of candles that its look-back of
+    LOOKBACK_ROWS rows reaches into. A month is up to date when inputs, code and settings are those of its last materialisation.
+    """
+    markets = list(dict.fromkeys(market for market, _ in keys))
+    by_market: dict[str, dict[Market, dict[str, PartitionHead]]] = {dataset: defaultdict(dict) for dataset in upstream}
+    for dataset, heads in by_market.items():
+        for partition, head in stores.candles.heads(dataset, timeframe.name, markets).items():
+            if head.row_count:
+                heads[partition.market][partition.month] = head
+    recorded = latest_inputs(stores.database, asset, [f"{market.key}|{month}" for market, month in keys])
+    for market, month in sorted(keys):
+        months = by_market["ohlcv"][market]
+        if month not in months:
+            continue
+        reach = list(_reach(months, month))
+        inputs = tuple(
+            InputRef(f"{dataset}_{timeframe}", f"{market.key}|{each}", heads[market][each].content_hash)
+            for dataset, heads in by_market.items()
+            for each in (reach if dataset == "ohlcv" else [month])
+            if each in heads[market]
+        )
+        key = f"{market.key}|{month}"
+        last = recorded.get(key)
+        same = last is not None and (tuple(last.inputs), last.code_version, last.settings_hash) == (inputs, code_version, settings_hash)
+        yield Derivation(market, month, key, months[month], inputs, same, last.content_hash if last else None)
+
+
+def _reach(months: dict[str, PartitionHead], month: str) -> Iterator[str]:
+    earlier = sorted((each for each in months if each < month), reverse=True)
+    rows, reached = 0, [month]
+    for each in earlier:
+        if rows >= LOOKBACK_ROWS:
+            break
+        rows += months[each].row_count
+        reached.append(each)
+    return iter(sorted(reached))

@@ -1,0 +1,55 @@
+"""Indicators: one asset a timeframe, derived month by month from the candles."""
+
+import dagster as dg
+
+from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
+from fks_assets.partitions import split_partition_key
+from fks_assets.quant.timeframes import Timeframe
+from fks_assets.resources.stores import Stores
+
+CODE_VERSION = "1"
+
+
+def build_indicators_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """Return the asset that computes the indicators of one timeframe."""
+    name, upstream = f"indicators_{timeframe}", f"ohlcv_{timeframe}"
+
+    @dg.asset(
+        name=name,
+        description=(
+            f"RSI 14, MACD 12/26/9, Bollinger bands 20/2, ATR 14, SMA 20/50/200, EMA 5/12/13/26, volume mean and ratio, 20-candle high and "
+            f"low before the candle, momentum 3, of each closed {timeframe} candle, by TA-Lib. Each month is computed with enough earlier "
+            "candles that the values equal those over the whole history; `is_warm` says for each row whether there were enough."
+        ),
+        group_name="analysis",
+        kinds={"talib", "parquet"},
+        owners=["team:research"],
+        partitions_def=partitions,
+        deps=[upstream],
+        code_version=CODE_VERSION,
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=120),
+        output_required=False,
+        dagster_type=dg.Nothing,
+    )
+    def indicators(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]):
+        from fks_assets.assets.analysis.derive import plan_derivations
+        from fks_assets.assets.analysis.presentation import derived_metadata, indicator_chart
+        from fks_assets.assets.analysis.write import write_indicators
+
+        by_person = asked_by_a_person(context)
+        keys = [split_partition_key(key) for key in context.partition_keys]
+        plan = plan_derivations(stores, name, timeframe, keys, code_version=CODE_VERSION, settings_hash="", upstream=["ohlcv"])
+        for month in plan:
+            if month.up_to_date and not by_person:
+                continue
+            head = write_indicators(stores, timeframe, month, code_version=CODE_VERSION, run_id=context.run_id)
+            if head.content_hash != month.recorded_hash or by_person:
+                metadata = {
+                    "chart": indicator_chart(stores, timeframe, head),
+                    **derived_metadata(stores, timeframe, head, month.inputs),
+                }
+                inputs = {upstream: month.candles.content_hash}
+                yield materialization(name, CODE_VERSION, PartitionReport(month.key, head.content_hash, inputs, metadata))
+        yield finished()
+
+    return indicators

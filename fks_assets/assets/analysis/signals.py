@@ -1,0 +1,72 @@
+"""Signals: one asset a timeframe; each strategy of the desk judges every closed candle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization, raise_for_failures
+from fks_assets.partitions import split_partition_key
+from fks_assets.quant.timeframes import Timeframe
+from fks_assets.resources.stores import Stores
+
+CODE_VERSION = "1"
+
+
+def build_signals_asset(
+    timeframe: Timeframe, partitions: dg.PartitionsDefinition, strategies: Mapping[str, Mapping[str, Any]]
+) -> dg.AssetsDefinition:
+    """Return the asset that holds the signals of one timeframe; `strategies` maps names to parameters."""
+    name, candles, indicators = f"signals_{timeframe}", f"ohlcv_{timeframe}", f"indicators_{timeframe}"
+
+    @dg.asset(
+        name=name,
+        description=(
+            f"BUY, SELL or HOLD of each strategy ({', '.join(strategies)}) at each closed {timeframe} candle, with confidence, stop, target "
+            "and reason. A row depends only on candles closed by then; rows with too little history are HOLD."
+        ),
+        group_name="analysis",
+        kinds={"python", "parquet"},
+        owners=["team:research"],
+        partitions_def=partitions,
+        deps=[candles, indicators],
+        code_version=CODE_VERSION,
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=120),
+        output_required=False,
+        dagster_type=dg.Nothing,
+    )
+    def signals(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]):
+        from fks_assets.assets.analysis.derive import plan_derivations
+        from fks_assets.assets.analysis.presentation import derived_metadata, signal_metadata
+        from fks_assets.assets.analysis.write import combined_hash, write_signals
+        from fks_assets.errors import InsufficientData
+        from fks_assets.quant.strategies.registry import create_strategy, settings_hash
+
+        by_person = asked_by_a_person(context)
+        chosen = [create_strategy(strategy, parameters) for strategy, parameters in strategies.items()]
+        keys = [split_partition_key(key) for key in context.partition_keys]
+        settings = settings_hash(chosen)
+        plan = plan_derivations(
+            stores, name, timeframe, keys, code_version=CODE_VERSION, settings_hash=settings, upstream=["ohlcv", "indicators"]
+        )
+        failures, total = [], 0
+        for month in plan:
+            total += 1
+            if month.up_to_date and not by_person:
+                continue
+            try:
+                heads = write_signals(
+                    stores, timeframe, month, chosen, code_version=CODE_VERSION, settings_hash=settings, run_id=context.run_id
+                )
+            except InsufficientData as error:
+                failures.append((month.key, error))
+                continue
+            content_hash = combined_hash(heads)
+            if content_hash != month.recorded_hash or by_person:
+                inputs = {ref.asset: ref.content_hash for ref in month.inputs if ref.partition == month.key}
+                metadata = {**signal_metadata(stores, timeframe, heads), **derived_metadata(stores, timeframe, heads[0], month.inputs)}
+                yield materialization(name, CODE_VERSION, PartitionReport(month.key, content_hash, inputs, metadata))
+        raise_for_failures(failures, total, tolerate_some=not by_person)
+        yield finished()
+
+    return signals

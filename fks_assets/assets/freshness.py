@@ -1,0 +1,80 @@
+"""What is behind: timeframes with a closed candle that is not stored, and months whose indicators or signals are out of date."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from fks_assets.assets.market_data.history import history_start
+from fks_assets.clock import now_ms
+from fks_assets.quant.timeframes import Timeframe, first_open_candle, months_between
+from fks_assets.resources.stores import Stores
+from fks_assets.stores.sync_status import SyncState, read_sync
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The months and timeframes that need a run."""
+
+    months: tuple[str, ...]
+    timeframes: tuple[str, ...]
+
+
+def behind(stores: Stores, *, derived: bool, signals: bool) -> Work | None:
+    """Return the work to do, or None. Judged by this machine's clock: the gateway judges each candle by the exchange's."""
+    now = now_ms()
+    earliest: dict[str, int] = {}
+    for timeframe in stores.settings.timeframe_list():
+        starts = [start for start in (_candles_behind(stores, timeframe, now), _derived_behind(stores, timeframe, derived, signals)) if start]
+        if starts:
+            earliest[timeframe.name] = min(starts)
+    if not earliest:
+        return None
+    return Work(tuple(months_between(min(earliest.values()), now + 1)), tuple(earliest))
+
+
+def _candles_behind(stores: Stores, timeframe: Timeframe, now: int) -> int | None:
+    """Return the time from which the markets of this timeframe lack candles, None when none does."""
+    markets = stores.settings.market_list()
+    newest_closed = first_open_candle(now, timeframe, stores.settings.grace_ms) - timeframe.milliseconds
+    records = {record.market: record for record in read_sync(stores.database, markets, [timeframe])}
+    starts: list[int] = []
+    for market in markets:
+        record = records.get(market)
+        if record is None or record.newest_open is None or record.last_success_ms is None:
+            starts.append(history_start(stores.settings, timeframe))
+        elif record.newest_open < newest_closed or record.state is not SyncState.COMPLETED:
+            starts.append(min(record.newest_open, newest_closed))
+    return min(starts) if starts else None
+
+
+_STALE_MONTHS = text(
+    """
+    SELECT min(candles.first_open)
+    FROM dataset_heads AS candles
+    LEFT JOIN LATERAL (
+        SELECT created_at FROM partition_inputs AS inputs
+        WHERE inputs.asset = :asset AND inputs.partition = candles.market || '@' || candles.exchange || '|' || candles.month
+        ORDER BY id DESC LIMIT 1
+    ) AS derived ON true
+    WHERE candles.dataset = 'ohlcv' AND candles.timeframe = :timeframe AND candles.row_count > 0
+      AND candles.market || '@' || candles.exchange = ANY(:markets)
+      AND (derived.created_at IS NULL OR derived.created_at < candles.changed_at)
+    """
+)
+
+
+def _derived_behind(stores: Stores, timeframe: Timeframe, derived: bool, signals: bool) -> int | None:
+    """Return the time of the oldest candles from which nothing has been derived since they changed, None when there are none."""
+    assets = [name for name, wanted in (("indicators", derived), ("signals", signals)) if wanted]
+    if not assets:
+        return None
+    markets = [market.key for market in stores.settings.market_list()]
+    with stores.database.engine.connect() as connection:
+        oldest = [
+            connection.execute(
+                _STALE_MONTHS, {"asset": f"{asset}_{timeframe}", "timeframe": timeframe.name, "markets": markets}
+            ).scalar()
+            for asset in assets
+        ]
+    return min((time for time in oldest if time is not None), default=None)
+

@@ -1,0 +1,29 @@
+"""Jobs over the market × month assets, and what their runs share."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+MARKET_DATA_LANE = {"fks/lane": "market-data"}
+
+
+def asset_names(prefixes: Sequence[str], timeframes: Sequence[str]) -> list[str]:
+    return [f"{prefix}_{timeframe}" for prefix in prefixes for timeframe in timeframes]
+
+
+def build_jobs(timeframes: Sequence[str]) -> dict[str, dg.UnresolvedAssetJobDefinition]:
+    """Return the jobs by name. They share a lane, so that they follow one another instead of fetching the same candle twice."""
+    chains = {
+        "critical_path": (["ohlcv"], "Candles of every market whose newest candle has closed.", "3", 240),
+        "signals": (["ohlcv", "indicators", "signals"], "Fresh candles, then indicators, then the signals of every strategy.", "2", 900),
+        "risk": (["ohlcv", "indicators"], "Fresh candles and indicators for the risk figures.", "1", 900),
+    }
+    return {
+        name: dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.assets(*asset_names(prefixes, timeframes)),
+            description=description,
+            tags={**MARKET_DATA_LANE, "dagster/priority": priority, "dagster/max_runtime": str(max_runtime)},
+        )
+        for name, (prefixes, description, priority, max_runtime) in chains.items()
+    }

@@ -1,0 +1,45 @@
+"""The desk, assembled: the only place that knows all of it. Loading it opens no database and imports no exchange, TA-Lib or Arrow."""
+
+import dagster as dg
+
+from fks_assets.assets.analysis.indicators import build_indicators_asset
+from fks_assets.assets.analysis.signals import build_signals_asset
+from fks_assets.assets.jobs import build_jobs
+from fks_assets.assets.market_data.assets import build_ohlcv_asset
+from fks_assets.assets.market_data.checks import build_candle_checks
+from fks_assets.assets.operations.store_upkeep import build_store_upkeep
+from fks_assets.assets.schedules import TICKS, build_schedule
+from fks_assets.executors import build_executor
+from fks_assets.partitions import market_month_partitions
+from fks_assets.resources.market_data import MarketData
+from fks_assets.resources.stores import Stores
+from fks_assets.settings import Settings, load_settings
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Return the whole desk for these settings."""
+    partitions = market_month_partitions(settings)
+    timeframes = settings.timeframe_list()
+    assets = [
+        asset
+        for timeframe in timeframes
+        for asset in (
+            build_ohlcv_asset(timeframe, partitions),
+            build_indicators_asset(timeframe, partitions),
+            build_signals_asset(timeframe, partitions, settings.strategies),
+        )
+    ]
+    jobs = build_jobs(settings.timeframes)
+    upkeep = build_store_upkeep()
+    stores = Stores(settings)
+    return dg.Definitions(
+        assets=[*assets, upkeep.asset],
+        asset_checks=[check for timeframe in timeframes for check in build_candle_checks(timeframe)],
+        jobs=[*jobs.values(), upkeep.job],
+        schedules=[*(build_schedule(tick, jobs[tick.job]) for tick in TICKS), upkeep.schedule],
+        resources={"stores": stores, "market_data": MarketData(settings, stores)},
+        executor=build_executor(settings.executor),
+    )
+
+
+defs = build_definitions(load_settings())

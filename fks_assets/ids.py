@@ -1,0 +1,14 @@
+"""The one maker of unique names. Ids that must be repeatable are derived from data with `stable_id` instead."""
+
+import hashlib
+import secrets
+
+
+def unique_name() -> str:
+    """Return 16 random hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+def stable_id(*parts: str) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of the parts: the same parts, the same id."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]

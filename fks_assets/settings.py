@@ -1,0 +1,255 @@
+"""Settings of the desk: desk.toml, then .env, then the environment (FKS_*); validated once, each error one clear line."""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from fks_assets.clock import to_ms
+from fks_assets.errors import SettingsError
+from fks_assets.exchanges.dialects import DIALECTS
+from fks_assets.exchanges.profile import ExchangeProfile
+from fks_assets.ids import stable_id
+from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe, month_window, parse_timeframe
+
+SHIPPED_DESK = Path(__file__).with_name("desk.toml")
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT_ONLY = frozenset({"desk", "shared_data", "nightly"})
+
+Tier = Literal["TIER1", "TIER2", "TIER3", "TIER4"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _symbol(value: str) -> str:
+    parse_market(f"{value}@x")
+    return value
+
+
+def _timeframe(value: str) -> str:
+    return parse_timeframe(value).name
+
+
+def _month(value: str) -> str:
+    month_window(value)
+    return value
+
+
+def _comma_separated(value: Any) -> Any:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Symbol = Annotated[str, Field(description="BASE-QUOTE"), BeforeValidator(lambda value: _symbol(str(value)))]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MarketSettings(_Section):
+    symbol: Symbol
+    group: Literal["mains", "alts"]
+    tier: Tier
+
+
+class RenameSettings(_Section):
+    """A symbol that became another one; the old symbol holds the history before `since`."""
+
+    old: Symbol
+    new: Symbol
+    since: datetime
+
+    @model_validator(mode="after")
+    def _aware(self) -> "RenameSettings":
+        _require(self.since.tzinfo is not None, f"since {self.since} needs a time zone, for example 2024-09-13T10:00:00Z")
+        return self
+
+
+class ExchangeSettings(_Section):
+    dialect: str
+    url: str | None = None
+    deadline_seconds: float = Field(15.0, gt=0, le=120)
+    connections: int = Field(10, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _known(self) -> "ExchangeSettings":
+        _require(self.dialect in DIALECTS, f"dialect {self.dialect!r} is unknown; known: {', '.join(DIALECTS)}")
+        _require(self.url is None or self.url.startswith(("http://", "https://")), f"url {self.url!r} must begin with http:// or https://")
+        return self
+
+
+class SimulatorSettings(_Section):
+    seed: int = Field(7, ge=0)
+    speed: float = Field(1.0, ge=0, le=100_000)
+    replay: Path | None = None
+    faults: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySegment:
+    """A stretch of a market's history and the exchange symbol under which it is found."""
+
+    symbol: str
+    start_ms: int
+    end_ms: int
+    source: str
+
+
+class Settings(_Section):
+    """Everything a desk can be told. Times in UTC, days and seconds as named."""
+
+    home: Path = (PROJECT_ROOT if (PROJECT_ROOT / "workspace.yaml").is_file() else Path()) / ".fks"
+    exchange: str
+    first_month: Annotated[str, BeforeValidator(lambda value: _month(str(value)))]
+    timeframes: Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+    closed_candle_grace_seconds: float = Field(2.0, ge=0, le=60)
+    web_port: int = Field(3000, ge=1, le=65535)
+    executor: Literal["in_process", "multiprocess", "celery", "k8s"] = "in_process"
+    database_url: SecretStr | None = None
+    candle_root: str | None = None
+    history_days: dict[str, Annotated[int, Field(ge=1, le=20_000)]]
+    markets: tuple[MarketSettings, ...] = Field(min_length=1)
+    renames: tuple[RenameSettings, ...] = ()
+    exchanges: dict[Annotated[str, Field(pattern=r"^[a-z0-9]{1,20}$")], ExchangeSettings]
+    simulator: SimulatorSettings = SimulatorSettings()
+    strategies: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        _require(self.exchange in self.exchanges, f"exchange {self.exchange!r} is unknown; known: {', '.join(self.exchanges)}")
+        _require(len(self.timeframes) > 0, "timeframes is empty; give at least one")
+        dialect = DIALECTS[self.exchanges[self.exchange].dialect]
+        for name in self.timeframes:
+            _timeframe(name)
+            _require(
+                name in dialect.timeframes,
+                f"timeframes: {self.exchange} has no {name!r}; it has {', '.join(t for t in dialect.timeframes if t in TIMEFRAMES)}",
+            )
+            _require(name in self.history_days, f"history_days lacks the timeframe {name!r}")
+        symbols = [market.symbol for market in self.markets]
+        repeated = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+        _require(not repeated, f"markets: {', '.join(repeated)} is listed more than once")
+        for rename in self.renames:
+            _require(rename.old not in symbols, f"markets: {rename.old!r} became {rename.new!r} on {rename.since:%Y-%m-%d}; list that one")
+        _require(bool(self.strategies), "strategies is empty; give at least one table, for example [strategies.technical]")
+        return self
+
+    @property
+    def candle_location(self) -> str:
+        """The root of the candle store: a directory, or a URL such as s3://bucket/candles."""
+        return self.candle_root or str(self.home / "candles")
+
+    @property
+    def grace_ms(self) -> int:
+        return round(self.closed_candle_grace_seconds * 1000)
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.exchange == "simulated"
+
+    def market_list(self) -> list[Market]:
+        """Return the desk's markets in the order of the settings."""
+        return [parse_market(f"{market.symbol}@{self.exchange}") for market in self.markets]
+
+    def timeframe_list(self) -> list[Timeframe]:
+        return [parse_timeframe(name) for name in self.timeframes]
+
+    def exchange_profile(self) -> ExchangeProfile:
+        chosen = self.exchanges[self.exchange]
+        return ExchangeProfile(
+            name=self.exchange,
+            dialect=chosen.dialect,
+            base_url=chosen.url,
+            deadline_seconds=chosen.deadline_seconds,
+            connections=chosen.connections,
+        )
+
+    def strategy_settings_hash(self, strategy: str) -> str:
+        return stable_id(strategy, repr(sorted(self.strategies[strategy].items())))
+
+    def history_segments(self, market: Market, start_ms: int, end_ms: int) -> Iterator[HistorySegment]:
+        """Yield the stretches of [start_ms, end_ms) with the exchange symbol that holds each, oldest first."""
+        symbol = f"{market.base}-{market.quote}"
+        segments: list[HistorySegment] = []
+        while end_ms > start_ms:
+            rename = next((rename for rename in self.renames if rename.new == symbol and to_ms(rename.since) < end_ms), None)
+            begin = max(start_ms, to_ms(rename.since)) if rename else start_ms
+            source = "exchange" if symbol == f"{market.base}-{market.quote}" else symbol
+            segments.append(HistorySegment(symbol.replace("-", "/"), begin, end_ms, source))
+            if rename is None:
+                break
+            symbol, end_ms = rename.old, begin
+        yield from reversed(segments)
+
+
+def read_settings(environment: Mapping[str, str], directory: Path) -> Settings:
+    """Return the settings that a process with this environment and working directory has.
+
+    Raises SettingsError, one line naming file, key and value, for anything unknown, malformed or out of bounds.
+    """
+    dotenv_file = directory / ".env"
+    dotenv = {key: value or "" for key, value in dotenv_values(dotenv_file).items()} if dotenv_file.is_file() else {}
+    desk_file = Path(environment.get("FKS_DESK") or dotenv.get("FKS_DESK") or SHIPPED_DESK)
+    try:
+        values = tomllib.loads(desk_file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{desk_file}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{desk_file}: is not valid TOML: {error}") from None
+    origins: dict[tuple[str, ...], str] = {}
+    for name, source in ((".env", dotenv), ("environment", environment)):
+        for key, value in source.items():
+            if key.startswith("FKS_"):
+                _overlay(values, tuple(key[4:].split("__")), value, origins, f"{name}: {key}")
+    try:
+        settings = Settings.model_validate(values)
+        return settings.model_copy(update={"home": (directory / settings.home.expanduser()).resolve()})
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, desk_file, origins)) from None
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """Return this process's settings, read once."""
+    return read_settings(os.environ, Path.cwd())
+
+
+def _overlay(values: dict[str, Any], path: tuple[str, ...], value: str, origins: dict[tuple[str, ...], str], origin: str) -> None:
+    path = (path[0].lower(), *(part if part in TIMEFRAMES else part.lower() for part in path[1:]))
+    if path[0] in ENVIRONMENT_ONLY:
+        return
+    if path[0] not in Settings.model_fields:
+        raise SettingsError(f"{origin}: unknown setting; known: {', '.join(sorted(f'FKS_{name.upper()}' for name in Settings.model_fields))}")
+    table = values
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise SettingsError(f"{origin}: {part!r} is not a table")
+    table[path[-1]] = value
+    origins[path] = origin
+
+
+def _one_line(error: ValidationError, desk_file: Path, origins: Mapping[tuple[str, ...], str]) -> str:
+    first = error.errors(include_url=False)[0]
+    location = tuple(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if not location:
+        named = next((path for path in origins if message.startswith(path[0])), None)
+        return f"{origins[named] if named else desk_file}: {message}"
+    origin = next((text for path, text in origins.items() if location[: len(path)] == path), None)
+    if first["type"] == "extra_forbidden":
+        return f"{origin or desk_file}: {'.'.join(location)}: unknown key"
+    shown = "" if "secret" in first["type"] or "url" in location[-1] else f" (value: {first['input']!r})"
+    return f"{origin or desk_file}: {'.'.join(location)}: {message}{shown if first['type'] != 'missing' else ''}"
+
