@@ -31,7 +31,7 @@ setup(
         "aiohttp>=3.10",
         "orjson>=3.10",
         "pydantic>=2.10,<3",
-        "pydantic-settings>=2.6",
+        "python-dotenv>=1.0",
         "universal-pathlib>=0.2.6",
         "starlette>=0.40",
         "uvicorn>=0.30",

@@ -1,5 +1,7 @@
 """The desk, assembled: the only place that knows all of it. Loading it opens no database and imports no exchange, TA-Lib or Arrow."""
 
+import warnings
+
 import dagster as dg
 
 from fks_assets.assets.analysis.indicators import build_indicators_asset
@@ -42,4 +44,6 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-defs = build_definitions(load_settings())
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    defs = build_definitions(load_settings())

@@ -5,7 +5,7 @@ class TradingError(Exception):
     """Base of all errors raised by fks_assets."""
 
 
-class InvalidInput(TradingError):
+class InvalidInput(TradingError, ValueError):
     """A value given by a person or a file is unusable; nothing was changed."""
 
 

@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from fks_assets.clock import to_ms
-from fks_assets.errors import SettingsError
+from fks_assets.errors import InvalidInput, SettingsError
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.ids import stable_id
@@ -33,7 +33,10 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _symbol(value: str) -> str:
-    parse_market(f"{value}@x")
+    try:
+        parse_market(f"{value}@x")
+    except InvalidInput:
+        raise ValueError(f"symbol {value!r} is not of the form BASE-QUOTE, for example BTC-USDT") from None
     return value
 
 
@@ -50,7 +53,7 @@ def _comma_separated(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-Symbol = Annotated[str, Field(description="BASE-QUOTE"), BeforeValidator(lambda value: _symbol(str(value)))]
+Symbol = Annotated[str, BeforeValidator(lambda value: _symbol(str(value)))]
 
 
 class _Section(BaseModel):

@@ -5,7 +5,7 @@ finished ones when a later one fails, and writes nothing for a partition in whic
 and closes with an output that is marked as already reported, which lets the assets after it in the run go on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as ALREADY_REPORTED
 
+PARTITIONS_PER_RUN = 60
 SCHEDULED_TAGS = ("dagster/schedule_name", "dagster/sensor_name")
 
 
@@ -63,7 +64,3 @@ def raise_for_failures(failures: Sequence[tuple[str, Exception]], total: int, *,
     more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
     raise dg.Failure(f"{len(failures)} of {total} partitions failed: {shown}{more}")
 
-
-def partitions_of(context: dg.AssetExecutionContext) -> Iterator[str]:
-    """Yield the partition keys of the run, sorted."""
-    yield from sorted(context.partition_keys)

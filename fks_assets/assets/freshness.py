@@ -40,39 +40,41 @@ def _candles_behind(stores: Stores, timeframe: Timeframe, now: int) -> int | Non
     starts: list[int] = []
     for market in markets:
         record = records.get(market)
-        if record is None or record.newest_open is None or record.last_success_ms is None:
+        if record is None or record.newest_open is None or record.last_success_at is None:
             starts.append(history_start(stores.settings, timeframe))
         elif record.newest_open < newest_closed or record.state is not SyncState.COMPLETED:
             starts.append(min(record.newest_open, newest_closed))
     return min(starts) if starts else None
 
 
-_STALE_MONTHS = text(
+_OLDEST_UNDERIVED = text(
     """
-    SELECT min(candles.first_open)
+    SELECT (extract(epoch FROM min(candles.first_open)) * 1000)::bigint
     FROM dataset_heads AS candles
     LEFT JOIN LATERAL (
-        SELECT created_at FROM partition_inputs AS inputs
-        WHERE inputs.asset = :asset AND inputs.partition = candles.market || '@' || candles.exchange || '|' || candles.month
+        SELECT inputs FROM partition_inputs
+        WHERE asset = :asset AND partition = candles.market || '|' || candles.month
         ORDER BY id DESC LIMIT 1
     ) AS derived ON true
-    WHERE candles.dataset = 'ohlcv' AND candles.timeframe = :timeframe AND candles.row_count > 0
-      AND candles.market || '@' || candles.exchange = ANY(:markets)
-      AND (derived.created_at IS NULL OR derived.created_at < candles.changed_at)
+    WHERE candles.dataset = 'ohlcv' AND candles.timeframe = :timeframe AND candles.market = ANY(:markets) AND candles.row_count > 0
+      AND (derived.inputs @> jsonb_build_array(jsonb_build_object(
+        'asset', 'ohlcv_' || candles.timeframe,
+        'partition', candles.market || '|' || candles.month,
+        'content_hash', candles.content_hash))) IS NOT TRUE
     """
 )
 
 
 def _derived_behind(stores: Stores, timeframe: Timeframe, derived: bool, signals: bool) -> int | None:
-    """Return the time of the oldest candles from which nothing has been derived since they changed, None when there are none."""
+    """Return the time of the oldest month of candles from which nothing has been derived as it is now, None when there is none."""
     assets = [name for name, wanted in (("indicators", derived), ("signals", signals)) if wanted]
     if not assets:
         return None
     markets = [market.key for market in stores.settings.market_list()]
-    with stores.database.engine.connect() as connection:
+    with stores.database.transaction() as connection:
         oldest = [
             connection.execute(
-                _STALE_MONTHS, {"asset": f"{asset}_{timeframe}", "timeframe": timeframe.name, "markets": markets}
+                _OLDEST_UNDERIVED, {"asset": f"{asset}_{timeframe}", "timeframe": timeframe.name, "markets": markets}
             ).scalar()
             for asset in assets
         ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 MARKET_DATA_LANE = {"fks/lane": "market-data"}
 
@@ -11,7 +12,7 @@ def asset_names(prefixes: Sequence[str], timeframes: Sequence[str]) -> list[str]
     return [f"{prefix}_{timeframe}" for prefix in prefixes for timeframe in timeframes]
 
 
-def build_jobs(timeframes: Sequence[str]) -> dict[str, dg.UnresolvedAssetJobDefinition]:
+def build_jobs(timeframes: Sequence[str]) -> dict[str, UnresolvedAssetJobDefinition]:
     """Return the jobs by name. They share a lane, so that they follow one another instead of fetching the same candle twice."""
     chains = {
         "critical_path": (["ohlcv"], "Candles of every market whose newest candle has closed.", "3", 240),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from fks_assets.assets.jobs import asset_names
+from fks_assets.assets.jobs import UnresolvedAssetJobDefinition, asset_names
 from fks_assets.partitions import partition_key
 from fks_assets.resources.stores import Stores
 
@@ -28,7 +28,7 @@ TICKS = (
 )
 
 
-def build_schedule(tick: Tick, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def build_schedule(tick: Tick, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Return the schedule of one job."""
 
     @dg.schedule(

@@ -59,7 +59,7 @@ def plan_derivations(
         if month not in months:
             continue
         reach = list(_reach(months, month))
-        inputs = tuple(
+        inputs = sorted(
             InputRef(f"{dataset}_{timeframe}", f"{market.key}|{each}", heads[market][each].content_hash)
             for dataset, heads in by_market.items()
             for each in (reach if dataset == "ohlcv" else [month])
@@ -67,8 +67,8 @@ def plan_derivations(
         )
         key = f"{market.key}|{month}"
         last = recorded.get(key)
-        same = last is not None and (tuple(last.inputs), last.code_version, last.settings_hash) == (inputs, code_version, settings_hash)
-        yield Derivation(market, month, key, months[month], inputs, same, last.content_hash if last else None)
+        same = last is not None and (list(last.inputs), last.code_version, last.settings_hash) == (inputs, code_version, settings_hash)
+        yield Derivation(market, month, key, months[month], tuple(inputs), same, last.content_hash if last else None)
 
 
 def _reach(months: dict[str, PartitionHead], month: str) -> Iterator[str]:

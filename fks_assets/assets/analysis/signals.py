@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization, raise_for_failures
+from fks_assets.assets.events import PARTITIONS_PER_RUN, PartitionReport, asked_by_a_person, finished, materialization, raise_for_failures
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
@@ -31,7 +31,7 @@ def build_signals_asset(
         partitions_def=partitions,
         deps=[candles, indicators],
         code_version=CODE_VERSION,
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=120),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_PER_RUN),
         output_required=False,
         dagster_type=dg.Nothing,
     )

@@ -9,7 +9,7 @@ from fks_assets.assets.analysis.derive import LOOKBACK_ROWS, Derivation
 from fks_assets.clock import now_ms
 from fks_assets.errors import InsufficientData
 from fks_assets.quant.candles import Candles, concatenate
-from fks_assets.quant.indicators import INDICATOR_COLUMNS, WARMUP_ROWS, compute_indicators
+from fks_assets.quant.indicators import INDICATOR_COLUMNS, compute_indicators, warm_rows
 from fks_assets.quant.strategies.base import SignalColumns, Strategy
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
@@ -22,7 +22,7 @@ def write_indicators(stores: Stores, timeframe: Timeframe, month: Derivation, *,
     """Compute and store one month of indicators; return its new head."""
     candles, before = _with_lookback(stores, timeframe, month)
     columns = {name: column[before:] for name, column in compute_indicators(candles).items()}
-    columns["is_warm"] = _warm(len(candles))[before:]
+    columns["is_warm"] = warm_rows(len(candles))[before:]
     table = columns_table(candles.open_time[before:], columns)
     [head] = _commit(stores, f"indicators_{timeframe}", timeframe, month, {"indicators": table}, code_version, "", run_id)
     return head
@@ -49,7 +49,7 @@ def write_signals(
     indicators = compute_indicators(candles)
     for name in INDICATOR_COLUMNS:
         indicators[name][before:] = stored[name].to_numpy()
-    warm = _warm(len(candles))
+    warm = warm_rows(len(candles))
     tables = {
         f"signals.{strategy.name}": _signal_table(candles.open_time, strategy.evaluate(candles, indicators, warm), before)
         for strategy in strategies
@@ -71,10 +71,6 @@ def _with_lookback(stores: Stores, timeframe: Timeframe, month: Derivation) -> t
     earlier = stores.candles.rows_before("ohlcv", month.market, timeframe.name, start, LOOKBACK_ROWS)
     own = stores.candles.read_table("ohlcv", month.market, timeframe.name, start, end)
     return concatenate([candles_from_table(earlier), candles_from_table(own)]), earlier.num_rows
-
-
-def _warm(rows: int) -> np.ndarray:
-    return np.arange(rows) >= WARMUP_ROWS
 
 
 def _signal_table(open_time: np.ndarray, signals: SignalColumns, before: int) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization, raise_for_failures
+from fks_assets.assets.events import PARTITIONS_PER_RUN, PartitionReport, asked_by_a_person, finished, materialization, raise_for_failures
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.market_data import MarketData
@@ -32,7 +32,7 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
         owners=["team:market-data"],
         partitions_def=partitions,
         code_version=CODE_VERSION,
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=60),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_PER_RUN),
         retry_policy=dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
         output_required=False,
         dagster_type=dg.Nothing,
@@ -44,7 +44,8 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
         market_data: dg.ResourceParam[MarketData],
     ):
         from fks_assets.assets.market_data.presentation import ohlcv_metadata
-        from fks_assets.assets.market_data.sync import SyncMode, sync_candles
+        from fks_assets.assets.market_data.plan import SyncMode
+        from fks_assets.assets.market_data.sync import sync_candles
 
         by_person = asked_by_a_person(context)
         mode = SyncMode.VERIFY if config.verify else SyncMode.REPAIR if by_person else SyncMode.FOLLOW

@@ -1,41 +1,28 @@
 """Keep candles complete: read what is stored, fetch only what is missing, store it. Used by the ohlcv assets and `fks sync`."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fks_assets.assets.market_data.history import history_start
-from fks_assets.assets.market_data.missing import Asked, holes_after, missing_ranges
+from fks_assets.assets.market_data.missing import Asked, holes_after
+from fks_assets.assets.market_data.plan import SyncMode, plan_requests
 from fks_assets.clock import now_ms
 from fks_assets.errors import ExchangeError
-from fks_assets.exchanges.dialects import DIALECTS
-from fks_assets.exchanges.download import CandleRequest
 from fks_assets.exchanges.gateway import FetchedCandles
 from fks_assets.quant.candles import QuarantinedRow
 from fks_assets.quant.markets import Market
-from fks_assets.quant.timeframes import Timeframe, first_open_candle, month_window, months_between
+from fks_assets.quant.timeframes import Timeframe, first_open_candle, month_of, month_window, months_between
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candle_tables import candles_table
-from fks_assets.stores.candles import Change, PartitionHead, PartitionId
-from fks_assets.stores.lineage import record_inputs
-from fks_assets.stores.sync_status import SyncState, record_sync
+from fks_assets.stores.candles import Change, PartitionHead, PartitionId, StoreTransaction
+from fks_assets.stores.lineage import RecordedInputs, record_many
+from fks_assets.stores.sync_status import SyncState, SyncUpdate, record_syncs
 
 CODE_VERSION = "1"
 MARKETS_PER_BATCH = 25
-OVERLAP_CANDLES = 3
 SETTLING_CANDLES = 3
 SETTLING_MS = 3_600_000
-
-
-class SyncMode(StrEnum):
-    """FOLLOW: the schedules' history window, and the newest candles once more. REPAIR: every hole of the months asked for.
-    VERIFY: fetch those months whole again and compare."""
-
-    FOLLOW = "follow"
-    REPAIR = "repair"
-    VERIFY = "verify"
 
 
 @dataclass(slots=True)
@@ -56,10 +43,28 @@ class PartitionSync:
 
 @dataclass(frozen=True, slots=True)
 class _Fetched:
-    symbol_source: str
+    """An answer, the stretch it was asked for, and the source that its candles are marked with."""
+
     start_ms: int
     end_ms: int
+    source: str
     answer: FetchedCandles
+
+
+@dataclass(frozen=True, slots=True)
+class _MarketAnswers:
+    market: Market
+    contacted: bool
+    fetched: tuple[_Fetched, ...]
+    error: ExchangeError | None
+
+    @property
+    def exchange_time_ms(self) -> int | None:
+        return max((part.answer.exchange_time_ms for part in self.fetched), default=None)
+
+    @property
+    def months(self) -> set[str]:
+        return {month for part in self.fetched for month in months_between(part.start_ms, part.end_ms)}
 
 
 def sync_candles(
@@ -74,148 +79,93 @@ def sync_candles(
 ) -> Iterator[PartitionSync]:
     """Bring the months of the markets up to date and yield one result per partition, market by market.
 
-    A market that fails keeps what was stored; its partitions carry the error and the others go on.
+    A market that fails keeps what was stored and what could be fetched; its partitions carry the error and the others go on.
     """
-    for first in range(0, len(markets), MARKETS_PER_BATCH):
-        yield from _sync_batch(stores, market_data, markets[first : first + MARKETS_PER_BATCH], months, timeframe, mode, run_id)
-
-
-def _sync_batch(
-    stores: Stores,
-    market_data: MarketData,
-    markets: Sequence[Market],
-    months: Sequence[str],
-    timeframe: Timeframe,
-    mode: SyncMode,
-    run_id: str,
-) -> Iterator[PartitionSync]:
     windows = {month: month_window(month) for month in months}
     if mode is SyncMode.FOLLOW:
         earliest = history_start(stores.settings, timeframe)
         windows = {month: (max(start, earliest), end) for month, (start, end) in windows.items() if end > earliest}
-    heads = stores.candles.heads("ohlcv", timeframe.name, markets, list(windows))
-    partitions = [PartitionId("ohlcv", market, timeframe.name, month) for market in markets for month in windows]
-    requests = {
-        market: list(_plan(stores, market, timeframe, windows, heads, mode)) for market in markets
-    }
-    with stores.database.engine.begin() as connection:
-        for market in markets:
-            if requests[market]:
-                record_sync(connection, market, timeframe, state=SyncState.SYNCING, at_ms=now_ms())
-    flat = [request for planned in requests.values() for request, _ in planned]
-    answers = market_data.download(flat) if flat else {}
-    for market in markets:
-        fetched = [
-            _Fetched(source, request.start_ms, request.end_ms, answer)
-            for request, source in requests[market]
-            if isinstance(answer := answers[request], FetchedCandles)
-        ]
-        error = next((answers[request] for request, _ in requests[market] if isinstance(answers[request], ExchangeError)), None)
-        own = [partition for partition in partitions if partition.market == market]
-        yield from _store(stores, market, timeframe, own, windows, heads, fetched, error, bool(requests[market]), run_id)
+    for first in range(0, len(markets), MARKETS_PER_BATCH):
+        batch = markets[first : first + MARKETS_PER_BATCH]
+        heads = stores.candles.heads("ohlcv", timeframe.name, batch)
+        answers = _fetch(stores, market_data, batch, timeframe, windows, heads, mode)
+        yield from _store(stores, timeframe, windows, heads, answers, run_id)
 
 
-def _plan(
+def _fetch(
     stores: Stores,
-    market: Market,
+    market_data: MarketData,
+    markets: Sequence[Market],
     timeframe: Timeframe,
-    windows: dict[str, tuple[int, int]],
-    heads: dict[PartitionId, PartitionHead],
+    windows: Mapping[str, tuple[int, int]],
+    heads: Mapping[PartitionId, PartitionHead],
     mode: SyncMode,
-) -> Iterator[tuple[CandleRequest, str]]:
-    page = DIALECTS[stores.settings.exchange_profile().dialect].page_rows
-    ranges: list[tuple[int, int]] = []
-    for month, (start, end) in windows.items():
-        partition = PartitionId("ohlcv", market, timeframe.name, month)
-        head = heads.get(partition)
-        ranges += (
-            [(start, end)]
-            if mode is SyncMode.VERIFY
-            else missing_ranges(
-                stores.candles,
-                partition,
-                head,
-                timeframe,
-                start,
-                end,
-                skip_confirmed=mode is SyncMode.FOLLOW,
-                overlap=OVERLAP_CANDLES if mode is SyncMode.FOLLOW else 0,
-            )
-        )
-    for start, end in _joined(sorted(ranges), page * timeframe.milliseconds):
-        for segment in stores.settings.history_segments(market, start, end):
-            yield CandleRequest(market, segment.symbol, timeframe, segment.start_ms, segment.end_ms), segment.source
-
-
-def _joined(ranges: Iterable[tuple[int, int]], page_ms: int) -> Iterator[tuple[int, int]]:
-    """Join touching ranges, and neighbours that one page can answer together."""
-    current: tuple[int, int] | None = None
-    for start, end in ranges:
-        if current is not None and (start <= current[1] or end - current[0] <= page_ms):
-            current = current[0], max(current[1], end)
-            continue
-        if current is not None:
-            yield current
-        current = start, end
-    if current is not None:
-        yield current
+) -> list[_MarketAnswers]:
+    planned = {market: list(plan_requests(stores, market, timeframe, windows, heads, mode)) for market in markets}
+    at = now_ms()
+    with stores.database.transaction() as connection:
+        record_syncs(connection, [SyncUpdate(market, timeframe.name, SyncState.SYNCING, at) for market in markets if planned[market]])
+    requests = [request for pairs in planned.values() for request, _ in pairs]
+    outcomes = market_data.download(requests) if requests else {}
+    answers = []
+    for market, pairs in planned.items():
+        fetched, errors = [], []
+        for request, source in pairs:
+            outcome = outcomes[request]
+            if isinstance(outcome, FetchedCandles):
+                fetched.append(_Fetched(request.start_ms, request.end_ms, source, outcome))
+            else:
+                errors.append(outcome)
+        answers.append(_MarketAnswers(market, bool(pairs), tuple(fetched), next(iter(errors), None)))
+    return answers
 
 
 def _store(
     stores: Stores,
-    market: Market,
     timeframe: Timeframe,
-    partitions: Sequence[PartitionId],
-    windows: dict[str, tuple[int, int]],
-    heads: dict[PartitionId, PartitionHead],
-    fetched: Sequence[_Fetched],
-    error: ExchangeError | None,
-    contacted: bool,
+    windows: Mapping[str, tuple[int, int]],
+    heads: Mapping[PartitionId, PartitionHead],
+    answers: Sequence[_MarketAnswers],
     run_id: str,
 ) -> Iterator[PartitionSync]:
     known_at = now_ms()
-    touched = {month for part in fetched for month in months_between(part.start_ms, part.end_ms)}
-    to_write = [partition for partition in partitions if partition.month in touched]
     results: dict[PartitionId, PartitionSync] = {}
-    quarantined: defaultdict[str, list[QuarantinedRow]] = defaultdict(list)
-    for part in fetched:
-        for row in part.answer.quarantined:
-            for month in months_between(row.open_time, row.open_time + 1):
-                quarantined[month].append(row)
-    exchange_time = max((part.answer.exchange_time_ms for part in fetched), default=None)
-    with stores.candles.begin(to_write) as transaction:
-        for partition in to_write:
-            start, end = windows[partition.month]
-            table = candles_table([(part.answer.candles.between(start, end), part.symbol_source) for part in fetched])
-            asked = [_settled(part, timeframe, start, end, stores.settings.grace_ms) for part in fetched]
-            holes = holes_after(transaction.head(partition).confirmed_holes, asked, timeframe)
-            change = transaction.merge(partition, table, known_at_ms=known_at, confirmed_holes=holes)
-            results[partition] = PartitionSync(partition, change.head, change, error, exchange_time, quarantined[partition.month])
-            record_inputs(
-                transaction.connection,
-                asset=f"ohlcv_{timeframe}",
-                partition=partition.key,
-                content_hash=change.head.content_hash,
-                code_version=CODE_VERSION,
-                settings_hash="",
-                run_id=run_id,
-                inputs=[],
-                row_count=change.head.row_count,
-            )
-        if contacted:
-            record_sync(
-                transaction.connection,
-                market,
-                timeframe,
-                state=SyncState.ERROR if error else SyncState.COMPLETED,
-                error_message=str(error) if error else None,
-                at_ms=known_at,
-            )
-    for partition in partitions:
-        if partition in results:
-            yield results[partition]
-        elif partition in heads or error:
-            yield PartitionSync(partition, heads.get(partition) or PartitionHead.empty(partition), None, error, exchange_time)
+    to_write = [
+        (PartitionId("ohlcv", each.market, timeframe.name, month), each) for each in answers for month in windows if month in each.months
+    ]
+    with stores.candles.begin([partition for partition, _ in to_write]) as transaction:
+        for partition, each in to_write:
+            results[partition] = _merge(transaction, partition, each, timeframe, windows[partition.month], stores, known_at)
+        record_many(transaction.connection, [_record(result, timeframe, run_id) for result in results.values()])
+        now_stored = dict(heads) | {partition: result.head for partition, result in results.items()}
+        record_syncs(transaction.connection, [_sync_update(each, timeframe, now_stored, known_at) for each in answers if each.contacted])
+    for each in answers:
+        for month in windows:
+            partition = PartitionId("ohlcv", each.market, timeframe.name, month)
+            if partition in results:
+                yield results[partition]
+            elif partition in heads or each.error:
+                yield PartitionSync(partition, heads.get(partition) or PartitionHead.empty(partition), error=each.error)
+
+
+def _merge(
+    transaction: StoreTransaction,
+    partition: PartitionId,
+    answers: _MarketAnswers,
+    timeframe: Timeframe,
+    window: tuple[int, int],
+    stores: Stores,
+    known_at: int,
+) -> PartitionSync:
+    start, end = window
+    table = candles_table([(part.answer.candles.between(start, end), part.source) for part in answers.fetched])
+    asked = [_settled(part, timeframe, start, end, stores.settings.grace_ms) for part in answers.fetched]
+    holes = holes_after(transaction.head(partition).confirmed_holes, asked, timeframe)
+    change = transaction.merge(partition, table, known_at_ms=known_at, confirmed_holes=holes)
+    quarantined = [
+        row for part in answers.fetched for row in part.answer.quarantined if month_of(row.open_time) == partition.month
+    ]
+    return PartitionSync(partition, change.head, change, answers.error, answers.exchange_time_ms, quarantined)
 
 
 def _settled(part: _Fetched, timeframe: Timeframe, start_ms: int, end_ms: int, grace_ms: int) -> Asked:
@@ -226,3 +176,32 @@ def _settled(part: _Fetched, timeframe: Timeframe, start_ms: int, end_ms: int, g
     end = min(end_ms, part.end_ms, newest)
     answered = [*answer.candles.between(start, end).open_time.tolist(), *(row.open_time for row in answer.quarantined)]
     return Asked(start, end, tuple(sorted(time for time in answered if start <= time < end)))
+
+
+def _record(result: PartitionSync, timeframe: Timeframe, run_id: str) -> RecordedInputs:
+    return RecordedInputs(
+        asset=f"ohlcv_{timeframe}",
+        partition=result.partition.key,
+        content_hash=result.head.content_hash,
+        code_version=CODE_VERSION,
+        settings_hash="",
+        run_id=run_id,
+        inputs=(),
+        row_count=result.head.row_count,
+    )
+
+
+def _sync_update(
+    answers: _MarketAnswers, timeframe: Timeframe, heads: Mapping[PartitionId, PartitionHead], at_ms: int
+) -> SyncUpdate:
+    held = [head for partition, head in heads.items() if partition.market == answers.market and head.row_count]
+    update = SyncUpdate(
+        answers.market,
+        timeframe.name,
+        SyncState.ERROR if answers.error else SyncState.COMPLETED,
+        at_ms,
+        oldest_open=min((head.first_open for head in held if head.first_open is not None), default=None),
+        newest_open=max((head.last_open for head in held if head.last_open is not None), default=None),
+        total_candles=sum(head.row_count for head in held),
+    )
+    return replace(update, error_message=str(answers.error)) if answers.error else update

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
 from fks_assets.resources.stores import Stores
 
 GRACE_SECONDS = 3600.0
@@ -12,7 +13,7 @@ GRACE_SECONDS = 3600.0
 @dataclass(frozen=True, slots=True)
 class Upkeep:
     asset: dg.AssetsDefinition
-    job: dg.UnresolvedAssetJobDefinition
+    job: UnresolvedAssetJobDefinition
     schedule: dg.ScheduleDefinition
 
 

@@ -1,0 +1,61 @@
+"""What people type: markets, timeframes and times; each wrong one is an InvalidInput that names it."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fks_assets.clock import to_ms
+from fks_assets.errors import InvalidInput
+from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.timeframes import Timeframe, parse_timeframe
+
+if TYPE_CHECKING:
+    from fks_assets.settings import Settings
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+FromOption = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-01 or 2026-11-01T12:00Z, included.")]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="As --from, excluded.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Newest rows to show without --from.")]
+MarketArgument = Annotated[str, typer.Argument(metavar="MARKET", help="BTC-USDT, or BTC-USDT@binance for another exchange's.")]
+TimeframeArgument = Annotated[str, typer.Argument(metavar="TIMEFRAME", help="5m, 1h, 1d, …")]
+
+
+def market_of(text: str, settings: "Settings") -> Market:
+    """Return the market; one without an exchange is on the desk's exchange."""
+    return parse_market(text if "@" in text else f"{text}@{settings.exchange}")
+
+
+def desk_market(text: str, settings: "Settings") -> Market:
+    """Return the market if the desk trades it; raise InvalidInput that lists those it does."""
+    market = market_of(text, settings)
+    known = settings.market_list()
+    if market not in known:
+        raise InvalidInput(f"market {market.key!r} is not on this desk; it has {', '.join(each.key for each in known)}")
+    return market
+
+
+def desk_timeframe(text: str, settings: "Settings") -> Timeframe:
+    timeframe = parse_timeframe(text)
+    if timeframe.name not in settings.timeframes:
+        raise InvalidInput(f"timeframe {text!r} is not on this desk; it has {', '.join(settings.timeframes)}")
+    return timeframe
+
+
+def time_of(text: str | None, option: str) -> int | None:
+    """Return milliseconds since the epoch of an ISO date or time (UTC where no zone is given), None for None."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{option} {text!r} is not a date or time such as 2026-11-01 or 2026-11-01T12:00:00Z") from None
+    return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def window_of(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """Return [from, to) in milliseconds; raise InvalidInput when it is empty."""
+    start_ms, end_ms = time_of(start, "--from"), time_of(end, "--to")
+    if start_ms is not None and end_ms is not None and start_ms >= end_ms:
+        raise InvalidInput(f"--from {start!r} is not before --to {end!r}")
+    return start_ms, end_ms

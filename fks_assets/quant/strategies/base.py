@@ -1,0 +1,132 @@
+"""What a strategy is: validated parameters and one pure, vectorised function that judges every candle by the past alone."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fks_assets.errors import InvalidInput
+from fks_assets.quant.candles import Candles
+from fks_assets.quant.indicators import WARMUP_ROWS
+
+BUY, HOLD, SELL = 1, 0, -1
+TOO_LITTLE_HISTORY = "too little history"
+NO_STOP_OR_TARGET = "no price for a stop or a target"
+
+
+class Parameters(BaseModel):
+    """Base of all parameter models: unknown names, other types, NaN and infinity are refused; nothing changes afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalColumns:
+    """One judgement a candle: action int8 (1 BUY, 0 HOLD, -1 SELL), confidence 0..1 (0 for HOLD), stop and target as prices
+    (NaN for HOLD), and `reason_codes` int16, the place of the row's reason in `reasons`.
+    """
+
+    action: np.ndarray
+    confidence: np.ndarray
+    stop: np.ndarray
+    target: np.ndarray
+    reason_codes: np.ndarray
+    reasons: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def reason(self, row: int) -> str:
+        """Return the reason of one row in words."""
+        return self.reasons[int(self.reason_codes[row])]
+
+
+class Strategy(ABC, Generic[P]):
+    """A strategy with its parameters. `version` changes whenever the same parameters may judge differently."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    parameters_model: ClassVar[type[Parameters]]
+    required_columns: ClassVar[tuple[str, ...]]
+
+    def __init__(self, parameters: P) -> None:
+        self.parameters = parameters
+
+    @property
+    def lookback_rows(self) -> int:
+        """How many rows have to be given before a row, for its judgement to be the same as with the whole history."""
+        return WARMUP_ROWS + 1
+
+    def evaluate(self, candles: Candles, indicators: Mapping[str, np.ndarray], warm: np.ndarray) -> SignalColumns:
+        """Judge every candle. `indicators` and `warm` are aligned with the candles and begin where they begin.
+
+        Rows that are not warm, or have fewer than `lookback_rows` rows before them, are HOLD; so is every row whose stop and
+        target would not be prices on either side of the close. Raises InvalidInput when a required column is missing or of
+        another length.
+        """
+        rows = len(candles)
+        for name in self.required_columns:
+            if name not in indicators:
+                raise InvalidInput(
+                    f"strategy {self.name}: indicator {name} is missing; it needs {', '.join(self.required_columns)}"
+                )
+        for name, column in (*((name, indicators[name]) for name in self.required_columns), ("warm", warm)):
+            if column.shape != (rows,):
+                raise InvalidInput(f"strategy {self.name}: {name} has shape {column.shape}, the candles have {rows} rows")
+        known = np.logical_and.reduce([np.isfinite(indicators[name]) for name in self.required_columns])
+        ready = warm & known & (np.arange(rows) >= self.lookback_rows)
+        return _restrict(self.judge(candles, indicators), candles.close, ready)
+
+    @abstractmethod
+    def judge(self, candles: Candles, indicators: Mapping[str, np.ndarray]) -> SignalColumns:
+        """Judge every candle; what rows with too little history are given does not matter."""
+
+
+def read_parameters(strategy: str, model: type[P], values: Mapping[str, Any]) -> P:
+    """Return the validated parameters; raise InvalidInput with one line that names every bad field, its bound and its value."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise InvalidInput(
+            f"strategy {strategy}: {'; '.join(_in_words(each) for each in error.errors(include_url=False))}"
+        ) from None
+
+
+def _restrict(judged: SignalColumns, close: np.ndarray, ready: np.ndarray) -> SignalColumns:
+    action = judged.action
+    with np.errstate(invalid="ignore"):
+        losing, winning = action * (close - judged.stop), action * (judged.target - close)
+        priced = (losing > 0) & (winning > 0) & (judged.stop > 0) & (judged.target > 0) & np.isfinite(losing + winning)
+    acting = ready & priced & (action != HOLD)
+    codes = np.where(ready & (action != HOLD) & ~priced, len(judged.reasons) + 1, judged.reason_codes)
+    codes[~ready] = len(judged.reasons)
+    codes, reasons = _only_used(codes, (*judged.reasons, TOO_LITTLE_HISTORY, NO_STOP_OR_TARGET))
+    return SignalColumns(
+        np.where(acting, action, HOLD).astype(np.int8),
+        np.where(acting, judged.confidence, 0.0),
+        np.where(acting, judged.stop, np.nan),
+        np.where(acting, judged.target, np.nan),
+        codes,
+        reasons,
+    )
+
+
+def _only_used(codes: np.ndarray, reasons: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    used = np.flatnonzero(np.bincount(codes, minlength=len(reasons)))
+    places = np.zeros(len(reasons), np.int16)
+    places[used] = np.arange(len(used))
+    return places[codes], tuple(reasons[code] for code in used)
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{field}: unknown parameter, was {error['input']!r:.60}"
+    return f"{field}: {message}, was {error['input']!r:.60}" if field else message

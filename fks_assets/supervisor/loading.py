@@ -1,0 +1,108 @@
+"""The first load as the supervisor sees it: one short process that launches the runs, then their progress until they end."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fks_assets.assets.market_data.history import history_start
+from fks_assets.clock import now_ms
+from fks_assets.errors import TradingError
+from fks_assets.quant.timeframes import month_of
+from fks_assets.settings import Settings
+from fks_assets.supervisor.graphql import DeskApi, RunStatus
+from fks_assets.supervisor.logs import last_line
+from fks_assets.supervisor.parts import Report
+from fks_assets.supervisor.queries import stored_rows
+from fks_assets.supervisor.screen import Progress
+from fks_assets.supervisor.services import Desk, child_environment, python_module
+
+if TYPE_CHECKING:
+    from fks_assets.stores.database import Database
+
+POLL_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class FirstLoad:
+    """`step` moves it on without blocking; `finished` once every run has ended or nothing had to be loaded."""
+
+    desk: Desk
+    report: Report
+    finished: bool = False
+    _launcher: subprocess.Popen[str] | None = None
+    _runs: dict[str, str] = field(default_factory=dict)
+    _ended: dict[str, RunStatus] = field(default_factory=dict)
+
+    def step(self) -> None:
+        if self.finished:
+            return
+        if self._launcher is None:
+            self._start()
+        elif not self._runs:
+            self._read_launcher()
+        else:
+            self._follow()
+
+    def stop(self) -> None:
+        if self._launcher is not None and self._launcher.poll() is None:
+            self._launcher.kill()
+            self._launcher.wait()
+
+    def _start(self) -> None:
+        with self.desk.home.log("first-load").open("ab") as log:
+            self._launcher = subprocess.Popen(
+                python_module("fks_assets.supervisor.first_load", self.desk.url),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=child_environment(self.desk),
+                start_new_session=True,
+            )
+
+    def _read_launcher(self) -> None:
+        assert self._launcher is not None
+        if self._launcher.poll() is None:
+            return
+        answer, _ = self._launcher.communicate()
+        if self._launcher.returncode != 0:
+            log = self.desk.home.log("first-load")
+            self.report(f"the first load could not be launched, the schedules will try: {last_line(log)} (log: {log})")
+            self.finished = True
+            return
+        self._runs = {run["run_id"]: run["job"] for run in json.loads(answer)}
+        if not self._runs:
+            self.report("every candle that has closed is stored already")
+            self.finished = True
+
+    def _follow(self) -> None:
+        api = DeskApi(self.desk.url, POLL_TIMEOUT_SECONDS)
+        for run_id, job in self._runs.items():
+            if run_id in self._ended:
+                continue
+            try:
+                status = api.run_status(run_id)
+            except TradingError:  # the web server is being restarted: its own row says so
+                return
+            if status in (RunStatus.SUCCESS, RunStatus.FAILURE):
+                self._ended[run_id] = status
+                if status is RunStatus.FAILURE:
+                    self.report(f"{job} failed; the next tick tries again. Why: {self.desk.url}/runs/{run_id}")
+        self.finished = len(self._ended) == len(self._runs)
+
+
+def load_progress(settings: Settings, database: "Database") -> Mapping[str, Progress]:
+    """Return the rows stored and expected of candles, indicators and signals in the window that the schedules keep."""
+    now = now_ms()
+    starts = {timeframe.name: history_start(settings, timeframe) for timeframe in settings.timeframe_list()}
+    candles = sum((now - starts[timeframe.name]) // timeframe.milliseconds for timeframe in settings.timeframe_list())
+    expected = candles * len(settings.markets)
+    stored = stored_rows(database, settings.exchange, {name: month_of(start) for name, start in starts.items()})
+    signals = sum(rows for dataset, rows in stored.items() if dataset.startswith("signals."))
+    return {
+        "candles": Progress(stored.get("ohlcv", 0), expected),
+        "indicators": Progress(stored.get("indicators", 0), expected),
+        "signals": Progress(signals, expected * len(settings.strategies)),
+    }

@@ -1,0 +1,205 @@
+"""The table of the desk: which processes make it up, how each is started and how one sees that it works."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fks_assets.errors import SettingsError
+from fks_assets.settings import PROJECT_ROOT, Settings
+from fks_assets.supervisor import ports
+from fks_assets.supervisor.graphql import LOCATION
+from fks_assets.supervisor.health import code_server_answers, http_answers
+from fks_assets.supervisor.home import DeskHome, replace_file
+from fks_assets.supervisor.parts import Attachment, ChildProcess, Part, Report, Service
+from fks_assets.supervisor.queries import database_answers, heartbeat_age_seconds
+from fks_assets.supervisor.sweep import TOKEN_VARIABLE
+
+if TYPE_CHECKING:
+    from fks_assets.stores.database import Database
+
+LONGEST_HEARTBEAT_SECONDS = 90.0
+DAGSTER_VARIABLES = {
+    "DAGSTER_EVENT_BATCH_SIZE": "500",
+    "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+}
+
+
+@dataclass(slots=True)
+class Desk:
+    """One `fks up`: what its processes share. `web_port` changes when another program takes it while the web server is down."""
+
+    settings: Settings
+    home: DeskHome
+    token: str
+    started_at_ms: int
+    web_port: int
+    report: Report
+    simulator_url: str | None = None
+    code_server_port: int | None = None
+    guard_pipe: tuple[int, int] = field(default_factory=os.pipe)
+
+    @property
+    def url(self) -> str:
+        return f"http://{ports.HOST}:{self.web_port}"
+
+    @property
+    def code_server_target(self) -> str:
+        return f"{ports.HOST}:{self.code_server_port}" if self.code_server_port else f"unix:{self.home.code_socket}"
+
+    def release_guard(self) -> None:
+        """Close our end of the guard's pipe: it ends whatever is left, then itself."""
+        if self.guard_pipe[1] >= 0:
+            os.close(self.guard_pipe[1])
+            self.guard_pipe = (self.guard_pipe[0], -1)
+
+
+def choose_ports(desk: Desk) -> None:
+    """Settle on ports that are free now, say so where one is not the expected one, and write the workspace file."""
+    free = ports.next_free(desk.web_port)
+    if free != desk.web_port:
+        desk.report(f"port {desk.web_port} of {ports.HOST} is taken by another program; the web UI uses {free}")
+        desk.web_port = free
+    if desk.settings.is_simulated:
+        desk.simulator_url = _simulator_url(desk)
+    entry: dict[str, object] = {"location_name": LOCATION}
+    if desk.home.code_socket is None or sys.platform == "win32":
+        desk.code_server_port = ports.any_free()
+        entry |= {"host": ports.HOST, "port": desk.code_server_port}
+    else:
+        entry["socket"] = str(desk.home.code_socket)
+    replace_file(desk.home.workspace_file, json.dumps({"load_from": [{"grpc_server": entry}]}, indent=1))
+
+
+def child_environment(desk: Desk) -> dict[str, str]:
+    """Return the environment of the desk's processes; secrets stay where they were, in variables."""
+    environment = {
+        **os.environ,
+        **DAGSTER_VARIABLES,
+        "FKS_HOME": str(desk.settings.home),
+        "FKS_EXCHANGE": desk.settings.exchange,
+        "DAGSTER_HOME": str(desk.home.dagster),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        TOKEN_VARIABLE: desk.token,
+    }
+    if desk.simulator_url is not None:
+        environment["FKS_EXCHANGES__SIMULATED__URL"] = desk.simulator_url
+    return environment
+
+
+def build_parts(desk: Desk, database: "Database", dagster_database: "Database", revive: Callable[[], object]) -> list[Part]:
+    """Return the parts of the desk in the order in which they start."""
+    environment = child_environment(desk)
+
+    def child(service: Service) -> ChildProcess:
+        return ChildProcess(service, environment, desk.home.log(service.name), desk.report)
+
+    parts: list[Part] = [
+        child(guard_service(desk.token, desk.guard_pipe[0], desk.release_guard)),
+        Attachment("database", lambda: database_answers(database), revive, desk.report, needs=("guard",)),
+    ]
+    if desk.simulator_url is not None:
+        parts.append(child(_simulator_service(desk.simulator_url)))
+    parts += [
+        child(_code_server_service(desk)),
+        child(_web_server_service(desk)),
+        child(_daemon_service(desk, dagster_database)),
+    ]
+    return parts
+
+
+def guard_service(token: str, pipe: int, release: Callable[[], None]) -> Service:
+    return Service(
+        name="guard",
+        command=lambda: python_module("fks_assets.supervisor.guard", token),
+        answers=lambda: True,
+        stdin=pipe,
+        stop_seconds=30.0,
+        ask_to_stop=release,
+    )
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _simulator_service(url: str) -> Service:
+    return Service(
+        name="simulator",
+        command=lambda: python_module("fks_assets.cli", "simulate", "--port", str(urlsplit(url).port)),
+        answers=lambda: http_answers(f"{url}/api/v3/ping"),
+        needs=("guard",),
+        stop_seconds=5.0,
+    )
+
+
+def _code_server_service(desk: Desk) -> Service:
+    def command() -> Sequence[str]:
+        if desk.code_server_port is not None:
+            where = ["--host", ports.HOST, "--port", str(desk.code_server_port)]
+        else:
+            socket = desk.home.code_socket
+            assert socket is not None
+            socket.unlink(missing_ok=True)
+            where = ["--socket", str(socket)]
+        start = ["code-server", "start", "--module-name", "fks_assets.definitions", "--location-name", LOCATION]
+        return python_module("dagster", *start, *where)
+
+    return Service(
+        name="code-server",
+        command=command,
+        answers=lambda: code_server_answers(desk.code_server_target),
+        needs=("guard", "database"),
+        stop_seconds=15.0,
+    )
+
+
+def _web_server_service(desk: Desk) -> Service:
+    def command() -> Sequence[str]:
+        free = ports.next_free(desk.web_port)
+        if free != desk.web_port:
+            desk.report(f"port {desk.web_port} was taken by another program; the web UI moves to http://{ports.HOST}:{free}")
+            desk.web_port = free
+        where = ["--host", ports.HOST, "--port", str(free)]
+        return python_module("dagster_webserver", *where, "--workspace", str(desk.home.workspace_file))
+
+    return Service(
+        name="web-server",
+        command=command,
+        answers=lambda: http_answers(f"{desk.url}/server_info"),
+        needs=("guard", "database", "code-server"),
+    )
+
+
+def _daemon_service(desk: Desk, dagster_database: "Database") -> Service:
+    def answers() -> bool:
+        age = heartbeat_age_seconds(dagster_database)
+        return age is not None and age < LONGEST_HEARTBEAT_SECONDS
+
+    return Service(
+        name="daemon",
+        command=lambda: python_module(
+            "fks_assets.supervisor.daemon", "--workspace", str(desk.home.workspace_file), "--since", str(desk.started_at_ms)
+        ),
+        answers=answers,
+        needs=("guard", "database", "code-server"),
+        silent_seconds=120.0,
+    )
+
+
+def _simulator_url(desk: Desk) -> str:
+    url = desk.settings.exchange_profile().base_url or ""
+    parsed = urlsplit(url)
+    if parsed.scheme != "http" or parsed.hostname not in (ports.HOST, "localhost") or parsed.port is None:
+        raise SettingsError(
+            f"exchanges.simulated.url {url!r} must be http://{ports.HOST}:PORT, where fks up starts the simulator"
+        )
+    free = ports.next_free(parsed.port)
+    if free != parsed.port:
+        desk.report(f"port {parsed.port} of {ports.HOST} is taken by another program; the simulator uses {free}")
+    return f"http://{ports.HOST}:{free}"

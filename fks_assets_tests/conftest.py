@@ -1,0 +1,113 @@
+"""Shared fixtures: one private PostgreSQL for each test process, an empty migrated database for each test that asks for one."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from fks_assets.stores.candles import CandleStore
+    from fks_assets.stores.database import Database
+
+settings.register_profile("desk", deadline=None)
+settings.load_profile("desk")
+_TEMPLATE = "fks_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home whose embedded server runs for the whole test process; it ends soon after the process does, however that ends."""
+    from fks_assets.stores import embedded
+    from fks_assets.stores.database import Database
+
+    home = tmp_path_factory.mktemp("postgres")
+    directory = embedded.ensure_running(home, linger_seconds=5.0)
+    _execute(embedded.url_of(directory, "postgres"), f"CREATE DATABASE {_TEMPLATE}")
+    template = Database(embedded.url_of(directory, _TEMPLATE))
+    template.migrate()
+    template.engine.dispose()
+    yield home
+    embedded.stop(home)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty FKS_HOME."""
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def private_database_url(postgres_home: Path) -> Iterator[str]:
+    """The URL of a migrated database that the test may spoil. `database_url` costs a tenth."""
+    from fks_assets.stores import embedded
+
+    directory = embedded.ensure_running(postgres_home)
+    name = f"test_{next(_numbers)}"
+    server = embedded.url_of(directory, "postgres")
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    yield embedded.url_of(directory, name)
+    for each in (name, f"{name}_dagster"):
+        _execute(server, f"DROP DATABASE IF EXISTS {each} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(postgres_home: Path) -> str:
+    """The URL of the database that the tests of this process use one after another."""
+    from fks_assets.stores import embedded
+
+    directory = embedded.ensure_running(postgres_home)
+    _execute(embedded.url_of(directory, "postgres"), f"CREATE DATABASE fks TEMPLATE {_TEMPLATE}")
+    return embedded.url_of(directory, "fks")
+
+
+@pytest.fixture
+def database_url(postgres_home: Path, shared_database_url: str) -> Iterator[str]:
+    """The URL of a migrated database without rows. Use it as FKS_DATABASE_URL or `Settings(database_url=…)`.
+
+    Afterwards connections that are left are closed, all rows are deleted, and Dagster's database beside it is dropped.
+    """
+    from fks_assets.stores import embedded
+    from fks_assets.stores.models import METADATA
+
+    directory = embedded.ensure_running(postgres_home)
+    yield shared_database_url
+    embedded.ensure_running(postgres_home)
+    _execute(
+        shared_database_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        *(f"DELETE FROM {table.name}" for table in METADATA.sorted_tables),
+    )
+    _execute(embedded.url_of(directory, "postgres"), "DROP DATABASE IF EXISTS fks_dagster WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> "Iterator[Database]":
+    """The migrated database without rows."""
+    from fks_assets.stores.database import Database
+
+    opened = Database(database_url)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def candle_store(home: Path, database: "Database") -> "CandleStore":
+    """An empty candle store on the local disk."""
+    from fks_assets.stores.candles import CandleStore
+
+    return CandleStore(str(home / "candles"), database)
+
+
+def _execute(url: str, *statements: str) -> None:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))

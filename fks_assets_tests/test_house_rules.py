@@ -1,0 +1,109 @@
+"""Rules that keep the house in order: imports point down, one clock, one maker of ids, small files, light definitions."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "fks_assets"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_FILE = 400
+
+FOUNDATION = {"fks_assets.errors", "fks_assets.clock", "fks_assets.ids"}
+MAY_IMPORT = {
+    "quant": {"quant"},
+    "stores": {"stores", "quant"},
+    "exchanges": {"exchanges", "quant"},
+    "simulator": {"simulator", "quant"},
+    "resources": {"resources", "stores", "exchanges", "simulator", "quant", "settings"},
+    "assets": {"assets", "resources", "stores", "exchanges", "quant", "settings", "partitions"},
+    "settings": {"quant", "exchanges.dialects", "exchanges.profile"},
+    "partitions": {"quant", "settings"},
+}
+NO_THIRD_PARTY = {
+    "quant": {"dagster", "sqlalchemy", "ccxt", "requests", "httpx", "aiohttp", "psycopg2", "starlette", "upath"},
+    "stores": {"dagster", "ccxt", "aiohttp"},
+    "exchanges": {"dagster"},
+    "simulator": {"dagster", "sqlalchemy", "ccxt"},
+}
+BANNED_CALLS = {
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.today",
+    "date.today",
+    "time.time",
+    "time.time_ns",
+    "uuid.uuid4",
+    "uuid4",
+    "pd.Timestamp.now",
+    "pd.Timestamp.utcnow",
+    "np.random.rand",
+    "np.random.seed",
+    "random.random",
+    "random.choice",
+    "random.randint",
+    "random.uniform",
+    "random.shuffle",
+    "random.seed",
+    "secrets.token_hex",
+}
+SEAMS = {"clock.py", "ids.py"}
+
+
+def imports_of(source: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}: relative import"
+            yield node.module or ""
+
+
+def room_of(source: Path) -> str:
+    return source.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
+def test_imports_point_down_only(source: Path) -> None:
+    room = room_of(source)
+    allowed = MAY_IMPORT.get(room)
+    for name in imports_of(source):
+        if name.startswith("fks_assets.") and name not in FOUNDATION and allowed is not None:
+            inner = name.removeprefix("fks_assets.")
+            assert any(inner == each or inner.startswith(f"{each}.") for each in allowed), f"{source}: {room} imports {name}"
+        assert name.split(".")[0] not in NO_THIRD_PARTY.get(room, set()), f"{source}: {room} imports {name}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
+def test_only_the_seams_read_the_clock_or_draw_ids(source: Path) -> None:
+    if source.name in SEAMS and source.parent == PACKAGE:
+        return
+    modules = set(imports_of(source)) | {"np", "pd", "datetime", "date", "uuid4"}
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in BANNED_CALLS or called.split(".")[0] not in modules, f"{source}:{node.lineno}: {called}: use fks_assets.clock or fks_assets.ids"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
+def test_no_file_grows_into_two_rooms(source: Path) -> None:
+    lines = len(source.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST_FILE, f"{source} has {lines} lines, the bound is {LONGEST_FILE}"
+
+
+def test_definitions_load_nothing_heavy() -> None:
+    heavy = ["ccxt", "talib", "numba", "pyarrow.compute", "pandas", "pyarrow", "matplotlib"]
+    script = f"import sys, fks_assets.definitions; print([name for name in {heavy!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert answer.stdout.strip().splitlines()[-1:] == ["[]"], answer.stdout + answer.stderr
+
+
+def test_no_asset_uses_a_pickling_io_manager() -> None:
+    from fks_assets.definitions import defs
+
+    for asset in defs.resolve_asset_graph().assets_defs:
+        for output in asset.op.output_defs if asset.is_executable and hasattr(asset, "op") else []:
+            assert output.dagster_type.is_nothing or output.dagster_type.is_any or output.dagster_type.display_name == "MaterializeResult"

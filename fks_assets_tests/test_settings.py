@@ -1,0 +1,75 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fks_assets.errors import SettingsError
+from fks_assets.quant.markets import parse_market
+from fks_assets.settings import SHIPPED_DESK, read_settings
+
+
+def shipped(tmp_path: Path, replace: dict[str, str] | None = None, **environment: str):
+    desk = tmp_path / "desk.toml"
+    text = SHIPPED_DESK.read_text(encoding="utf-8")
+    for old, new in (replace or {}).items():
+        assert old in text
+        text = text.replace(old, new)
+    desk.write_text(text, encoding="utf-8")
+    return read_settings({"FKS_DESK": str(desk), **environment}, tmp_path)
+
+
+def test_the_shipped_desk_is_the_one_promised(tmp_path: Path) -> None:
+    settings = shipped(tmp_path)
+    groups = {group: [m.symbol for m in settings.markets if m.group == group] for group in ("mains", "alts")}
+    assert groups["mains"] == ["BTC-USDT", "ETH-USDT", "BNB-USDT"]
+    assert sorted(groups["alts"]) == sorted(f"{base}-USDT" for base in ("ADA", "SOL", "DOT", "POL", "AVAX", "LINK", "ATOM"))
+    assert {market.tier for market in settings.markets} == {"TIER1", "TIER2", "TIER3", "TIER4"}
+    assert settings.timeframes == ("5m", "1h", "1d")
+    assert settings.exchange == "simulated"
+
+
+def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("FKS_EXCHANGE=kraken\nFKS_WEB_PORT=3100\nFKS_HISTORY_DAYS__5m=9\n", encoding="utf-8")
+    settings = shipped(tmp_path, FKS_EXCHANGE="binance")
+    assert (settings.exchange, settings.web_port, settings.history_days["5m"]) == ("binance", 3100, 9)
+
+
+@pytest.mark.parametrize(
+    ("replace", "environment", "expected"),
+    [
+        ({'web_port = 3000': 'web_prot = 3000'}, {}, r"desk\.toml: web_prot: unknown key"),
+        ({'symbol = "ETH-USDT"': 'symbol = "ETHUSDT"'}, {}, r"desk\.toml: markets\.1\.symbol: symbol 'ETHUSDT' is not of the form BASE-QUOTE"),
+        ({'symbol = "ETH-USDT"': 'symbol = "../x"'}, {}, r"desk\.toml: markets\.1\.symbol"),
+        ({'symbol = "ETH-USDT"': 'symbol = "BTC-USDT"'}, {}, r"desk\.toml: markets: BTC-USDT is listed more than once"),
+        ({'symbol = "POL-USDT"': 'symbol = "MATIC-USDT"'}, {}, r"'MATIC-USDT' became 'POL-USDT' on 2024-09-13"),
+        ({'timeframes = ["5m", "1h", "1d"]': 'timeframes = ["7m"]'}, {}, r"desk\.toml: timeframe '7m' is unknown; known: 1m"),
+        ({}, {"FKS_EXCHANGE": "kraken", "FKS_TIMEFRAMES": "5m,3m,1d"}, r"environment: FKS_TIMEFRAMES: timeframes: kraken has no '3m'"),
+        ({}, {"FKS_HISTORY_DAYS__1h": "-1"}, r"environment: FKS_HISTORY_DAYS__1h: history_days\.1h: .*greater than or equal to 1 \(value: '-1'\)"),
+        ({}, {"FKS_EXCHNAGE": "binance"}, r"environment: FKS_EXCHNAGE: unknown setting; known: .*FKS_EXCHANGE"),
+        ({}, {"FKS_EXCHANGE": "mtgox"}, r"environment: FKS_EXCHANGE: exchange 'mtgox' is unknown; known: simulated, binance, kraken"),
+        ({'dialect = "kraken"': 'dialect = "kraken"\nconnections = -3'}, {}, r"exchanges\.kraken\.connections: .*\(value: -3\)"),
+        ({'first_month = "2023-01"': 'first_month = "2023-13"'}, {}, r"desk\.toml: first_month: month '2023-13' is not of the form YYYY-MM"),
+        ({'exchange = "simulated"': 'exchange = simulated'}, {}, r"desk\.toml: is not valid TOML"),
+    ],
+)
+def test_a_bad_setting_is_one_line_naming_file_key_and_value(tmp_path, replace, environment, expected) -> None:
+    with pytest.raises(SettingsError, match=expected) as caught:
+        shipped(tmp_path, replace, **environment)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_password_never_shows(tmp_path: Path) -> None:
+    settings = shipped(tmp_path, FKS_DATABASE_URL="postgresql://desk:hunter2@db/fks")
+    assert "hunter2" not in repr(settings)
+
+
+def test_a_renamed_symbol_is_read_under_its_old_name_before_the_change(tmp_path: Path) -> None:
+    settings = shipped(tmp_path)
+    change = int(datetime(2024, 9, 13, 10, tzinfo=UTC).timestamp() * 1000)
+    segments = list(settings.history_segments(parse_market("POL-USDT@binance"), change - 10, change + 10))
+    assert [(s.symbol, s.start_ms, s.end_ms, s.source) for s in segments] == [
+        ("MATIC/USDT", change - 10, change, "MATIC-USDT"),
+        ("POL/USDT", change, change + 10, "exchange"),
+    ]
+    untouched = list(settings.history_segments(parse_market("BTC-USDT@binance"), 0, 10))
+    assert [(s.symbol, s.start_ms, s.end_ms, s.source) for s in untouched] == [("BTC/USDT", 0, 10, "exchange")]
