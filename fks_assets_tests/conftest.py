@@ -1,6 +1,7 @@
 """Shared fixtures: one private PostgreSQL for each test process, an empty migrated database for each test that asks for one."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 settings.register_profile("desk", deadline=None)
 settings.load_profile("desk")
+os.environ.setdefault("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", "1")
 _TEMPLATE = "fks_template"
 _numbers = itertools.count(1)
 

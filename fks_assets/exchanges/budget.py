@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, Row, TextClause, text
@@ -28,28 +28,28 @@ _DATABASE_TRIES = 3
 
 # `synchronous_commit` is off for this statement alone: a spent token may be lost in a crash, a ban may not.
 _TAKE = text("""
-WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
-found AS MATERIALIZED (
-    SELECT tokens, refilled_at, blocked_until, reason FROM rate_budgets, quick
-    WHERE exchange = :exchange AND address = :address FOR UPDATE OF rate_budgets
+WITH found AS MATERIALIZED (
+    SELECT tokens, refilled_at, blocked_until, reason FROM rate_budgets
+    WHERE exchange = :exchange AND address = :address AND set_config('synchronous_commit', 'off', true) = 'off' FOR UPDATE
 ),
 timed AS MATERIALIZED (SELECT found.*, clock_timestamp() AS moment FROM found),
-filled AS (
-    SELECT moment, reason, GREATEST(0, EXTRACT(EPOCH FROM blocked_until - moment)) AS blocked,
+filled AS MATERIALIZED (
+    SELECT reason, GREATEST(0, EXTRACT(EPOCH FROM blocked_until - moment)) AS blocked,
         LEAST(:burst, tokens + GREATEST(0, EXTRACT(EPOCH FROM moment - refilled_at)) * :per_second, :ceiling) AS available,
         CASE WHEN blocked_until > moment THEN refilled_at ELSE moment END AS refilled
     FROM timed
 ),
-granted AS (
-    SELECT filled.*, CASE WHEN blocked > 0 THEN 0 ELSE COALESCE(
-        (SELECT max(sum) FROM unnest(CAST(:sums AS float8[])) AS sum WHERE sum <= available - :floor),
-        (SELECT min(sum) FROM unnest(CAST(:sums AS float8[])) AS sum WHERE sum <= available - :floor + :longest_debt),
-        0) END AS weight
+granted AS MATERIALIZED (
+    SELECT filled.*, available - :floor AS usable, CASE
+        WHEN blocked > 0 THEN 0
+        WHEN available - :floor >= :all THEN :all
+        WHEN available - :floor >= :first - :longest_debt THEN :first
+        ELSE 0 END AS weight
     FROM filled
 )
-UPDATE rate_budgets SET tokens = granted.available - granted.weight, refilled_at = granted.refilled FROM granted
+UPDATE rate_budgets SET tokens = available - weight, refilled_at = refilled FROM granted
 WHERE exchange = :exchange AND address = :address
-RETURNING granted.weight, granted.available - :floor, COALESCE(granted.blocked, 0), granted.reason
+RETURNING weight, usable, COALESCE(blocked, 0), granted.reason
 """)
 
 _CREATE = text("""
@@ -164,7 +164,7 @@ class DatabaseBudget:
         while lane.waiting:
             batch = [waiter for waiter in islice(lane.waiting, _BATCH) if waiter is not paid and not waiter.admitted.done()]
             ceiling, self._ceiling = self._ceiling, float("inf")
-            grant = await asyncio.to_thread(self._take, lane.floor, batch, ceiling)
+            grant = await asyncio.to_thread(self._take, lane.floor, [waiter.weight for waiter in batch], ceiling)
             self._note_block(grant.blocked, grant.reason)
             if (blocked := self._blocked_for()) > 0:
                 self._refuse_impatient(blocked)
@@ -204,14 +204,15 @@ class DatabaseBudget:
         if until > self._blocked_until:
             self._blocked_until, self._reason = until, reason
 
-    def _take(self, floor: float, batch: Sequence[_Waiter], ceiling: float) -> _Grant:
+    def _take(self, floor: float, weights: Sequence[int], ceiling: float) -> _Grant:
         values = {
             **self._row,
             "burst": self._limit.burst,
             "per_second": self._limit.per_second,
             "ceiling": ceiling,
-            "sums": list(accumulate(float(waiter.weight) for waiter in batch)),
             "floor": floor,
+            "all": float(sum(weights)),
+            "first": float(sum(weights[:1])),
             "longest_debt": _LONGEST_DEBT_SECONDS * self._limit.per_second,
         }
         row = self._execute(_TAKE, values)

@@ -74,6 +74,7 @@ DIALECTS = {
         clock_endpoint="time",
         asked_only=True,
         ban_seconds=MappingProxyType({0: 60.0, 429: 60.0, 418: 120.0, 403: 60.0}),
+        currency_codes=MappingProxyType({"YOYOW": "YOYO"}),
         used_weight_header="X-MBX-USED-WEIGHT-1M",
         ccxt_options=MappingProxyType({"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}),
     ),

@@ -27,10 +27,16 @@ class MarketInfo:
 
 
 def market_infos(markets: Iterable[Mapping[str, Any]]) -> dict[str, MarketInfo]:
-    """Return ccxt's spot markets by symbol. Left out: dark-pool twins, and names that are no symbols of ours."""
+    """Return ccxt's spot markets by symbol, of several under one symbol the active one.
+
+    Left out: dark-pool twins, and names that are no symbols of ours.
+    """
     infos: dict[str, MarketInfo] = {}
     for market in markets:
         if not market["spot"] or market["id"].endswith(".d") or not _is_symbol(market["symbol"]):
+            continue
+        known = infos.get(market["symbol"])
+        if known is not None and known.active:
             continue
         infos[market["symbol"]] = MarketInfo(
             symbol=market["symbol"],
@@ -38,7 +44,7 @@ def market_infos(markets: Iterable[Mapping[str, Any]]) -> dict[str, MarketInfo]:
             quote=market["quote"],
             active=market["active"] is True,
             status=str(market["info"].get("status", "unknown")),
-            price_tick=_rule(market["precision"]["price"]),
+            price_tick=_rule(market["info"].get("tick_size", market["precision"]["price"])),
             amount_step=_rule(market["precision"]["amount"]),
             min_notional=_rule(market["limits"]["cost"]["min"]),
         )

@@ -58,6 +58,8 @@ def build_app(exchange: SimulatedExchange) -> Starlette:
 
 def listen(port: int) -> socket.socket:
     """Return a socket bound to the port (0: any free one) of this machine; raise InvalidInput when the port is taken."""
+    if not 0 <= port <= 65_535:
+        raise InvalidInput(f"port {port} is outside 0..65535")
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fks_assets.errors import StoreError
+from fks_assets.stores.embedded_binaries import find_installation
 from fks_assets.stores.embedded_layout import SOCKET_NAME, Layout, locked, open_lock, opened
 from fks_assets.stores.embedded_locks import is_free
 from fks_assets.stores.embedded_process import (
     ROLE,
     START_SECONDS,
     create_cluster,
-    find_installation,
     reap,
     start_server,
     stop_server,

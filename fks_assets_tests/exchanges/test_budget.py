@@ -12,7 +12,7 @@ from fks_assets.exchanges.dialects import DIALECTS, RequestLimit
 from fks_assets_tests.exchanges.budget_worker import take_for, take_in_processes
 
 FAST = RequestLimit(weight_per_minute=12_000, burst=60)  # (11,400 - 60) / 60 = 189 weight per second
-SLOW = RequestLimit(weight_per_minute=100, burst=10)  # (95 - 10) / 60 = 1.4 weight per second
+SLOW = RequestLimit(weight_per_minute=400, burst=10)  # (380 - 10) / 60 = 6.2 weight per second
 
 
 def budget(engine: sa.Engine, limit: RequestLimit = FAST, exchange: str = "binance") -> DatabaseBudget:
@@ -43,26 +43,24 @@ def test_no_minute_can_hold_more_than_95_percent_of_the_real_limit(dialect: Any)
     assert max(dialect.weights.values()) < limit.burst / 2
 
 
-def test_three_processes_together_spend_no_more_than_one_bucket(database_url: str):
-    times = sorted(time for part in take_in_processes(database_url, 2.0, [2, 2, 2], FAST, callers=20) for time in part)
-    assert len(times) > 100
-    noticed_late = 3 * 2 + 6
-    for first in range(0, len(times), 7):
-        for last in range(first, len(times), 11):
-            spent = (last - first + 1) * 2
-            assert spent <= FAST.burst + (times[last] - times[first]) * FAST.per_second + noticed_late
+def test_processes_spend_no_more_than_one_bucket_and_the_one_with_heavy_calls_is_not_starved(database_url: str):
+    weights = [2, 2, 20]
+    parts = take_in_processes(database_url, 2.0, weights, FAST, callers=10)
+    assert len(parts[0]) > 10
+    assert len(parts[2]) >= 3
+    grants = sorted((time, weight) for part, weight in zip(parts, weights, strict=True) for time in part)
+    noticed_late = sum(weights)
+    for first in range(0, len(grants), 5):
+        spent = 0
+        for time, weight in grants[first:]:
+            spent += weight
+            assert spent <= FAST.burst + (time - grants[first][0]) * FAST.per_second + noticed_late
 
 
 def test_what_the_bucket_offers_is_really_used(engine: sa.Engine):
     times = asyncio.run(take_for(1.5, budget(engine), 2, 20))
     offered = 0.9 * FAST.burst + (times[-1] - times[0]) * FAST.per_second
     assert 0.6 * offered <= len(times) * 2 <= offered + 6
-
-
-def test_a_heavy_caller_is_not_starved_by_light_ones_in_other_processes(database_url: str):
-    light, _, heavy = take_in_processes(database_url, 2.0, [1, 1, 20], FAST, callers=4)
-    assert len(light) > 10
-    assert len(heavy) >= 3
 
 
 def test_callers_of_one_process_are_served_in_the_order_in_which_they_came(engine: sa.Engine):
@@ -128,17 +126,17 @@ def test_after_a_ban_the_bucket_starts_empty(engine: sa.Engine):
     run(asked.block(0.3, "HTTP 429"))
     started = time.monotonic()
     run(asked.acquire(2, 30))
-    assert time.monotonic() - started > 0.3 + 1.0
+    assert time.monotonic() - started > 0.3 + (2 + 1) / SLOW.per_second - 0.1
 
 
 def test_the_exchanges_own_count_lowers_the_bucket_for_everybody(engine: sa.Engine):
     first = budget(engine, SLOW)
     run(first.acquire(1, 1))
-    run(first.report_used(94, 20))
+    run(first.report_used(379, 20))
     run(first.acquire(1, 30))
     assert row(engine).tokens < 3
     with pytest.raises(RateLimited):
-        run(budget(engine, SLOW).acquire(5, 0.2))
+        run(budget(engine, SLOW).acquire(8, 0.2))
 
 
 def test_the_exchanges_own_count_never_raises_the_bucket(engine: sa.Engine):
@@ -152,9 +150,9 @@ def test_the_exchanges_own_count_never_raises_the_bucket(engine: sa.Engine):
 def test_when_the_exchange_counts_the_limit_as_used_up_nobody_calls_until_its_minute_is_over(engine: sa.Engine):
     asked = budget(engine, SLOW)
     run(asked.acquire(1, 1))
-    run(asked.report_used(95, 17))
+    run(asked.report_used(380, 17))
     assert 15 < row(engine).left.total_seconds() <= 17
-    with pytest.raises(RateLimited, match="95 of the 100 weight of this minute is used"):
+    with pytest.raises(RateLimited, match="380 of the 400 weight of this minute is used"):
         run(budget(engine, SLOW).acquire(1, 5))
 
 

@@ -164,6 +164,15 @@ def test_months_are_read_together_and_cut_at_the_bounds(candle_store: CandleStor
     assert list(candle_store.heads("ohlcv", "1h", [BTC], ["2026-11"])) == [PARTITION]
 
 
+def test_months_whose_columns_differ_are_read_together_with_nulls(candle_store: CandleStore) -> None:
+    october, november = (PartitionId("indicators", BTC, "1h", month) for month in ("2026-10", "2026-11"))
+    merge(candle_store, columns_at([-1], rsi_14=[50.0]), 1, october)
+    merge(candle_store, columns_at([0], rsi_14=[51.0], is_warm=[True]), 1, november)
+    table = candle_store.read_table("indicators", BTC, "1h")
+    assert table.column_names == ["open_time", "rsi_14", "is_warm", "known_at"]
+    assert (table["rsi_14"].to_pylist(), table["is_warm"].to_pylist()) == ([50.0, 51.0], [None, True])
+
+
 def test_the_newest_rows_before_a_time_come_from_as_many_months_as_needed(candle_store: CandleStore) -> None:
     august = replace(PARTITION, month="2026-08")
     october = replace(PARTITION, month="2026-10")

@@ -1,22 +1,26 @@
 """The embedded PostgreSQL starts once, is shared, survives kills, and goes when nobody needs it."""
 
 import os
+import pwd
 import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
+import sqlalchemy as sa
 
 from fks_assets.errors import StoreError
-from fks_assets.stores import embedded, embedded_process
+from fks_assets.stores import embedded, embedded_binaries
 from fks_assets.stores.database import open_database
-from fks_assets.stores.embedded_process import find_installation
-from fks_assets_tests.stores.processes import child, line_of, wait_until
+from fks_assets.stores.embedded_binaries import find_installation
+from fks_assets.stores.embedded_process import server_user
+from fks_assets_tests.stores.processes import PROJECT, child, line_of, wait_until
 
 CLIENT = """
 import sys
@@ -34,6 +38,26 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops privi
 def server_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home of this file alone. The test process does not attach to it, so that children are its only clients."""
     home = tmp_path_factory.mktemp("embedded")
+    yield home
+    embedded.stop(home)
+
+
+@pytest.fixture(scope="module")
+def stopped_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose database has been created, to copy: that takes a second less than creating one."""
+    home = tmp_path_factory.mktemp("stopped")
+    with child(CLIENT, str(home), "20") as client:
+        line_of(client)
+    embedded.stop(home)
+    return home
+
+
+@pytest.fixture
+def own_home(stopped_home: Path, tmp_path: Path) -> Iterator[Path]:
+    """A home of one test, with a database that is not running."""
+    home = tmp_path / "own"
+    home.mkdir()
+    subprocess.run(["cp", "-a", str(stopped_home / "postgres"), str(home)], check=True)
     yield home
     embedded.stop(home)
 
@@ -71,19 +95,45 @@ def test_the_server_keeps_what_it_confirmed_and_listens_on_a_private_socket_only
 
 
 @needs_root
-def test_root_starts_a_server_that_is_not_root_and_opens_no_directory(tmp_path: Path) -> None:
-    private = tmp_path / "private"
-    home = private / "home"
-    private.mkdir(mode=0o700)
-    before = [stat.S_IMODE(path.stat().st_mode) for path in (private, tmp_path, tmp_path.parent, tmp_path.parent.parent)]
+def test_root_starts_a_server_that_is_not_root_and_opens_no_directory(server_home: Path) -> None:
+    """The directories above are those of pytest, which are root's alone."""
+    above = [server_home, *server_home.parents]
+    before = [stat.S_IMODE(path.stat().st_mode) for path in above]
+    assert 0o700 in before
     users = Path("/etc/passwd").read_bytes()
-    with child(CLIENT, str(home), "1") as client:
+    with child(CLIENT, str(server_home), "20") as client:
         pid = int(line_of(client))
-        assert Path(f"/proc/{pid}").stat().st_uid == (home / "postgres").stat().st_uid != 0
-    after = [stat.S_IMODE(path.stat().st_mode) for path in (private, tmp_path, tmp_path.parent, tmp_path.parent.parent)]
-    assert after == before
+        assert Path(f"/proc/{pid}").stat().st_uid == (server_home / "postgres").stat().st_uid != 0
+    assert [stat.S_IMODE(path.stat().st_mode) for path in above] == before
     assert Path("/etc/passwd").read_bytes() == users
-    embedded.stop(home)
+
+
+@needs_root
+def test_an_ordinary_user_runs_the_server_as_himself_and_root_can_use_it() -> None:
+    nobody = pwd.getpwnam("nobody")
+    home = Path(tempfile.mkdtemp(dir="/tmp"))
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": "/tmp"}
+    user = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, str(home), "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd="/",
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=[],
+    )
+    try:
+        pid = int(line_of(user))
+        assert Path(f"/proc/{pid}").stat().st_uid == nobody.pw_uid
+        assert query(home, "SELECT 1") == [(1,)]
+    finally:
+        user.kill()
+        user.communicate()
+        embedded.stop(home)
+        shutil.rmtree(home)
 
 
 @needs_root
@@ -92,21 +142,23 @@ def test_binaries_in_a_private_directory_are_copied_to_where_the_server_may_go(
 ) -> None:
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
-    installation = private / "pginstall18"
-    shutil.copytree(find_installation(), installation, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    package = find_installation().parent
+    shutil.copytree(package / "pginstall18", private / package.name / "pginstall18", symlinks=True)
+    shutil.copytree(package.with_name(f"{package.name}.libs"), private / f"{package.name}.libs", symlinks=True)
     open_to_all = Path(tempfile.mkdtemp(dir="/tmp"))
     open_to_all.chmod(0o755)
-    user = embedded_process.server_user(embedded.Layout(tmp_path))
-    monkeypatch.setattr(embedded_process, "find_installation", lambda: installation)
+    user = server_user(embedded.Layout(tmp_path))
+    monkeypatch.setattr(embedded_binaries, "find_installation", lambda: private / package.name / "pginstall18")
+    monkeypatch.setattr(embedded_binaries, "PLACES_FOR_ALL", (open_to_all,))
     try:
-        monkeypatch.setattr(embedded_process, "PLACES_FOR_ALL", (open_to_all,))
-        binary = Path(embedded_process._binary("initdb", user))
-        assert binary.is_relative_to(open_to_all)
-        assert subprocess.run([binary, "--version"], check=False, capture_output=True, cwd="/", **user.options()).returncode == 0
-        assert embedded_process._binary("initdb", user) == str(binary)
-        binary.parent.parent.chmod(0o777)
+        for name in ("initdb", "postgres"):
+            program = Path(embedded_binaries.binary(name, user))
+            assert program.is_relative_to(open_to_all)
+            assert subprocess.run([program, "--version"], check=False, cwd="/", **user.options()).returncode == 0
+        [place] = open_to_all.iterdir()
+        place.chmod(0o777)
         with pytest.raises(StoreError, match="cannot reach"):
-            embedded_process._binary("postgres", user)
+            embedded_binaries.binary("postgres", user)
     finally:
         shutil.rmtree(open_to_all)
 
@@ -143,24 +195,25 @@ def test_a_pid_file_that_names_a_living_stranger_does_not_prevent_recovery(serve
             assert int(line_of(second)) not in (pid, os.getppid())
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_the_server_goes_after_its_last_client_however_that_ends(home: Path, end: signal.Signals) -> None:
-    with child(CLIENT, str(home), "0.5") as staying:
-        with child(CLIENT, str(home), "0.5") as leaving:
-            pid = int(line_of(staying))
-            assert int(line_of(leaving)) == pid
-            leaving.send_signal(end)
-            leaving.wait()
-        keeper = embedded.status(home).keeper_pid
-        with child("import time; time.sleep(1.5)") as pause:
-            pause.wait()
-        assert embedded.status(home).server_pid == pid
-        staying.send_signal(end)
-        staying.wait()
-    wait_until(lambda: embedded.status(home).state == "absent", "stopped")
-    wait_until(lambda: embedded.status(home).keeper_pid is None, "keeper gone")
-    assert keeper is not None
-    assert "database system is shut down" in (home / "logs" / "postgres.log").read_text()
+def test_the_server_goes_after_its_last_client_however_that_ends(own_home: Path) -> None:
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        with child(CLIENT, str(own_home), "0.5") as staying:
+            with child(CLIENT, str(own_home), "0.5") as leaving:
+                pid = int(line_of(staying))
+                assert int(line_of(leaving)) == pid
+                leaving.send_signal(end)
+                leaving.wait()
+            assert embedded.status(own_home).keeper_pid is not None
+            with child("import time; time.sleep(1.2)") as pause:
+                pause.wait()
+            assert embedded.status(own_home).server_pid == pid
+            staying.send_signal(end)
+            staying.wait()
+        wait_until(lambda: embedded.status(own_home).state == "absent", "stopped")
+        wait_until(lambda: embedded.status(own_home).keeper_pid is None, "keeper gone")
+    log = (own_home / "logs" / "postgres.log").read_text()
+    assert log.count("database system is shut down") == 2
+    assert "automatic recovery" not in log
 
 
 def test_a_killed_keeper_is_replaced_by_the_next_client(server_home: Path) -> None:
@@ -193,27 +246,26 @@ def test_the_keeper_costs_little_while_it_waits(server_home: Path) -> None:
         assert resident < 16_000, f"{resident} kB"
 
 
-def test_a_home_with_a_very_long_path_and_spaces_works(tmp_path: Path) -> None:
-    home = tmp_path / ("a long name with spaces & signs % " * 4)
+def test_a_home_with_a_very_long_path_and_spaces_works(own_home: Path, tmp_path: Path) -> None:
+    home = own_home.rename(tmp_path / ("a long name with spaces & signs % " * 4))
     with child(CLIENT, str(home), "1") as client:
         line_of(client)
-        assert query(home, "SELECT 1") == [(1,)]
-        assert len(str(embedded.status(home).socket_directory)) < 90
+        directory = embedded.status(home).socket_directory
+        assert len(str(directory)) < 90
+        with sa.create_engine(embedded.url_of(directory, "postgres"), poolclass=sa.pool.NullPool).connect() as connection:
+            assert connection.scalar(sa.text("SELECT 1")) == 1
     embedded.stop(home)
 
 
-def test_a_database_of_the_embedded_server_comes_back_after_a_kill_without_anybody_asking(home: Path) -> None:
-    import sqlalchemy as sa
-
-    database = open_database(home, None)
+def test_a_database_of_the_embedded_server_comes_back_after_a_kill_without_anybody_asking(own_home: Path) -> None:
+    database = open_database(own_home, None)
     with database.transaction() as connection:
         connection.execute(sa.text("CREATE TABLE kept AS SELECT 42 AS value"))
-    os.kill(embedded.status(home).server_pid or 0, signal.SIGKILL)
+    os.kill(embedded.status(own_home).server_pid or 0, signal.SIGKILL)
     with database.transaction() as connection:
         assert connection.scalar(sa.text("SELECT value FROM kept")) == 42
-    assert query(home, "SELECT count(*) FROM pg_database WHERE datname IN ('fks', 'dagster')") == [(2,)]
+    assert query(own_home, "SELECT count(*) FROM pg_database WHERE datname IN ('fks', 'dagster')") == [(2,)]
     database.engine.dispose()
-    embedded.stop(home)
 
 
 def test_a_home_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

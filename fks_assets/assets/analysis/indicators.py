@@ -34,22 +34,18 @@ def build_indicators_asset(timeframe: Timeframe, partitions: dg.PartitionsDefini
     def indicators(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]):
         from fks_assets.assets.analysis.derive import plan_derivations
         from fks_assets.assets.analysis.presentation import derived_metadata, indicator_chart
-        from fks_assets.assets.analysis.write import write_indicators
+        from fks_assets.assets.analysis.write import Derive, indicator_tables
 
         by_person = asked_by_a_person(context)
         keys = [split_partition_key(key) for key in context.partition_keys]
         plan = plan_derivations(stores, name, timeframe, keys, code_version=CODE_VERSION, settings_hash="", upstream=["ohlcv"])
-        for month in plan:
-            if month.up_to_date and not by_person:
-                continue
-            head = write_indicators(stores, timeframe, month, code_version=CODE_VERSION, run_id=context.run_id)
-            if head.content_hash != month.recorded_hash or by_person:
-                metadata = {
-                    "chart": indicator_chart(stores, timeframe, head),
-                    **derived_metadata(stores, timeframe, head, month.inputs),
-                }
+        derive = Derive(stores, name, timeframe, indicator_tables, CODE_VERSION, "", context.run_id)
+        for derived in derive.write((month for month in plan if by_person or not month.up_to_date)):
+            month, head = derived.month, derived.heads[0]
+            if by_person or derived.content_hash != month.recorded_hash:
+                metadata = {"chart": indicator_chart(stores, timeframe, head), **derived_metadata(stores, head, month.inputs)}
                 inputs = {upstream: month.candles.content_hash}
-                yield materialization(name, CODE_VERSION, PartitionReport(month.key, head.content_hash, inputs, metadata))
+                yield materialization(name, CODE_VERSION, PartitionReport(month.key, derived.content_hash, inputs, metadata))
         yield finished()
 
     return indicators

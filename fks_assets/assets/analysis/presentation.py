@@ -19,7 +19,7 @@ ACTIONS = {1: "BUY", -1: "SELL", 0: "HOLD"}
 SIGNALS_SHOWN = 5
 
 
-def derived_metadata(stores: Stores, timeframe: Timeframe, head: PartitionHead, inputs: Sequence[InputRef]) -> dict[str, Any]:
+def derived_metadata(stores: Stores, head: PartitionHead, inputs: Sequence[InputRef]) -> dict[str, Any]:
     """Return the metadata that every derived month has: rows, range, hash and the inputs it was made from."""
     return {
         "dagster/row_count": head.row_count,

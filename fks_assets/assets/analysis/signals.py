@@ -38,35 +38,31 @@ def build_signals_asset(
     def signals(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]):
         from fks_assets.assets.analysis.derive import plan_derivations
         from fks_assets.assets.analysis.presentation import derived_metadata, signal_metadata
-        from fks_assets.assets.analysis.write import combined_hash, write_signals
-        from fks_assets.errors import InsufficientData
+        from fks_assets.assets.analysis.write import Derive, signal_tables
         from fks_assets.quant.strategies.registry import create_strategy, settings_hash
 
         by_person = asked_by_a_person(context)
         chosen = [create_strategy(strategy, parameters) for strategy, parameters in strategies.items()]
         keys = [split_partition_key(key) for key in context.partition_keys]
         settings = settings_hash(chosen)
-        plan = plan_derivations(
-            stores, name, timeframe, keys, code_version=CODE_VERSION, settings_hash=settings, upstream=["ohlcv", "indicators"]
+        plan = list(
+            plan_derivations(
+                stores, name, timeframe, keys, code_version=CODE_VERSION, settings_hash=settings, upstream=["ohlcv", "indicators"]
+            )
         )
-        failures, total = [], 0
-        for month in plan:
-            total += 1
-            if month.up_to_date and not by_person:
-                continue
-            try:
-                heads = write_signals(
-                    stores, timeframe, month, chosen, code_version=CODE_VERSION, settings_hash=settings, run_id=context.run_id
-                )
-            except InsufficientData as error:
-                failures.append((month.key, error))
-                continue
-            content_hash = combined_hash(heads)
-            if content_hash != month.recorded_hash or by_person:
+        derive = Derive(stores, name, timeframe, signal_tables(chosen), CODE_VERSION, settings, context.run_id)
+        failures: list[tuple[str, Exception]] = []
+        stale = [month for month in plan if by_person or not month.up_to_date]
+        for derived in derive.write(stale, lambda month, error: failures.append((month.key, error))):
+            month = derived.month
+            if by_person or derived.content_hash != month.recorded_hash:
                 inputs = {ref.asset: ref.content_hash for ref in month.inputs if ref.partition == month.key}
-                metadata = {**signal_metadata(stores, timeframe, heads), **derived_metadata(stores, timeframe, heads[0], month.inputs)}
-                yield materialization(name, CODE_VERSION, PartitionReport(month.key, content_hash, inputs, metadata))
-        raise_for_failures(failures, total, tolerate_some=not by_person)
+                metadata = {
+                    **signal_metadata(stores, timeframe, derived.heads),
+                    **derived_metadata(stores, derived.heads[0], month.inputs),
+                }
+                yield materialization(name, CODE_VERSION, PartitionReport(month.key, derived.content_hash, inputs, metadata))
+        raise_for_failures(failures, len(plan), tolerate_some=not by_person)
         yield finished()
 
     return signals

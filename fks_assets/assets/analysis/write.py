@@ -1,6 +1,9 @@
-"""Compute one month of a derived dataset and store it with its inputs in one transaction."""
+"""Compute months of a derived dataset and store them with their inputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -15,52 +18,110 @@ from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candle_tables import candles_from_table, columns_table
 from fks_assets.stores.candles import PartitionHead, PartitionId
-from fks_assets.stores.lineage import record_inputs
+from fks_assets.stores.lineage import RecordedInputs, record_many
+
+MONTHS_PER_TRANSACTION = 24
 
 
-def write_indicators(stores: Stores, timeframe: Timeframe, month: Derivation, *, code_version: str, run_id: str) -> PartitionHead:
-    """Compute and store one month of indicators; return its new head."""
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A month that was derived and stored: its heads, one for each dataset that the asset consists of, and one hash for all."""
+
+    month: Derivation
+    heads: tuple[PartitionHead, ...]
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Derive:
+    """Computes the datasets of one asset month by month and stores batches of months in one transaction each."""
+
+    stores: Stores
+    asset: str
+    timeframe: Timeframe
+    compute: Callable[[Stores, Timeframe, Derivation], Mapping[str, pa.Table]]
+    code_version: str
+    settings_hash: str
+    run_id: str
+
+    def write(
+        self, months: Iterable[Derivation], failed: Callable[[Derivation, InsufficientData], None] | None = None
+    ) -> Iterator[Derived]:
+        """Yield the months that were stored; `failed` is told of those whose inputs are not there, without it they raise."""
+        remaining = iter(months)
+        while batch := list(islice(remaining, MONTHS_PER_TRANSACTION)):
+            tables: dict[PartitionId, pa.Table] = {}
+            for month in batch:
+                try:
+                    computed = self.compute(self.stores, self.timeframe, month)
+                except InsufficientData as error:
+                    if failed is None:
+                        raise
+                    failed(month, error)
+                    continue
+                tables |= {
+                    PartitionId(dataset, month.market, self.timeframe.name, month.month): table for dataset, table in computed.items()
+                }
+            yield from self._store([month for month in batch if month.key in {partition.key for partition in tables}], tables)
+
+    def _store(self, months: Sequence[Derivation], tables: Mapping[PartitionId, pa.Table]) -> list[Derived]:
+        known_at = now_ms()
+        with self.stores.candles.begin(tables) as transaction:
+            heads = {
+                partition: transaction.merge(partition, table, known_at_ms=known_at, replace=True).head
+                for partition, table in tables.items()
+            }
+            done = [self._derived(month, [head for partition, head in heads.items() if partition.key == month.key]) for month in months]
+            record_many(transaction.connection, [self._record(each) for each in done])
+        return done
+
+    def _derived(self, month: Derivation, heads: Sequence[PartitionHead]) -> Derived:
+        return Derived(month, tuple(heads), combined_hash(heads))
+
+    def _record(self, derived: Derived) -> RecordedInputs:
+        return RecordedInputs(
+            asset=self.asset,
+            partition=derived.month.key,
+            content_hash=derived.content_hash,
+            code_version=self.code_version,
+            settings_hash=self.settings_hash,
+            run_id=self.run_id,
+            inputs=derived.month.inputs,
+            row_count=derived.heads[0].row_count,
+        )
+
+
+def indicator_tables(stores: Stores, timeframe: Timeframe, month: Derivation) -> dict[str, pa.Table]:
+    """Compute one month of indicators."""
     candles, before = _with_lookback(stores, timeframe, month)
     columns = {name: column[before:] for name, column in compute_indicators(candles).items()}
     columns["is_warm"] = warm_rows(len(candles))[before:]
-    table = columns_table(candles.open_time[before:], columns)
-    [head] = _commit(stores, f"indicators_{timeframe}", timeframe, month, {"indicators": table}, code_version, "", run_id)
-    return head
+    return {"indicators": columns_table(candles.open_time[before:], columns)}
 
 
-def write_signals(
-    stores: Stores,
-    timeframe: Timeframe,
-    month: Derivation,
-    strategies: Sequence[Strategy],
-    *,
-    code_version: str,
-    settings_hash: str,
-    run_id: str,
-) -> list[PartitionHead]:
-    """Let each strategy judge one month and store what it says; return the heads in the strategies' order."""
-    candles, before = _with_lookback(stores, timeframe, month)
-    start, end = month.window
-    stored = stores.candles.read_table("indicators", month.market, timeframe.name, start, end)
-    if stored.num_rows != len(candles) - before:
-        raise InsufficientData(
-            f"indicators_{timeframe} has {stored.num_rows} of {len(candles) - before} rows of {month.key}: materialise it first"
-        )
-    indicators = compute_indicators(candles)
-    for name in INDICATOR_COLUMNS:
-        indicators[name][before:] = stored[name].to_numpy()
-    warm = warm_rows(len(candles))
-    tables = {
-        f"signals.{strategy.name}": _signal_table(candles.open_time, strategy.evaluate(candles, indicators, warm), before)
-        for strategy in strategies
-    }
-    return _commit(stores, f"signals_{timeframe}", timeframe, month, tables, code_version, settings_hash, run_id)
+def signal_tables(strategies: Sequence[Strategy]) -> Callable[[Stores, Timeframe, Derivation], dict[str, pa.Table]]:
+    """Return the function that lets each strategy judge one month."""
+
+    def compute(stores: Stores, timeframe: Timeframe, month: Derivation) -> dict[str, pa.Table]:
+        candles, before = _with_lookback(stores, timeframe, month)
+        start, end = month.window
+        stored = stores.candles.read_table("indicators", month.market, timeframe.name, start, end)
+        if stored.num_rows != len(candles) - before:
+            raise InsufficientData(f"indicators_{timeframe} has {stored.num_rows} of {len(candles) - before} rows: materialise it first")
+        indicators = compute_indicators(candles)
+        for name in INDICATOR_COLUMNS:
+            indicators[name][before:] = stored[name].to_numpy()
+        warm = warm_rows(len(candles))
+        return {
+            f"signals.{strategy.name}": _signal_table(candles.open_time, strategy.evaluate(candles, indicators, warm), before)
+            for strategy in strategies
+        }
+
+    return compute
 
 
 def combined_hash(heads: Sequence[PartitionHead]) -> str:
     """Return one content hash for the datasets that one partition of an asset consists of."""
-    from hashlib import sha256
-
     if len(heads) == 1:
         return heads[0].content_hash
     return sha256("\n".join(f"{head.partition.dataset} {head.content_hash}" for head in heads).encode()).hexdigest()
@@ -85,33 +146,3 @@ def _signal_table(open_time: np.ndarray, signals: SignalColumns, before: int) ->
             "reason": reasons,
         },
     )
-
-
-def _commit(
-    stores: Stores,
-    asset: str,
-    timeframe: Timeframe,
-    month: Derivation,
-    tables: Mapping[str, pa.Table],
-    code_version: str,
-    settings_hash: str,
-    run_id: str,
-) -> list[PartitionHead]:
-    partitions = {dataset: PartitionId(dataset, month.market, timeframe.name, month.month) for dataset in tables}
-    known_at = now_ms()
-    with stores.candles.begin(partitions.values()) as transaction:
-        heads = [
-            transaction.merge(partitions[dataset], table, known_at_ms=known_at, replace=True).head for dataset, table in tables.items()
-        ]
-        record_inputs(
-            transaction.connection,
-            asset=asset,
-            partition=month.key,
-            content_hash=combined_hash(heads),
-            code_version=code_version,
-            settings_hash=settings_hash,
-            run_id=run_id,
-            inputs=month.inputs,
-            row_count=heads[0].row_count,
-        )
-    return heads
