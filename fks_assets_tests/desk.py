@@ -1,5 +1,6 @@
 """A desk for tests: settings for a private home, its definitions, and runs as a schedule or a person would start them."""
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from fks_assets.definitions import build_definitions
 from fks_assets.partitions import partition_key
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
-from fks_assets.settings import Settings, read_settings
+from fks_assets.settings import SHIPPED_DESK, Settings, read_settings
 
 
 @dataclass
@@ -61,12 +62,25 @@ class Desk:
         return [record.asset_materialization for record in self.instance.fetch_materializations(dg.AssetKey(asset), limit=10_000).records]
 
 
-def build_desk(home: Path, database_url: str, exchange_url: str, **values: str) -> Desk:
-    """Return a desk whose exchange is at `exchange_url`; `values` are settings as the environment would give them (FKS_ left off)."""
+def build_desk(
+    home: Path, database_url: str, exchange_url: str, *, symbols: Sequence[str] | None = None, dialect: str = "binance", **values: str
+) -> Desk:
+    """Return a desk whose exchange is at `exchange_url`, with the shipped markets or these.
+
+    `values` are settings as the environment would give them (FKS_ left off).
+    """
+    if symbols is not None:
+        shipped = tomllib.loads(SHIPPED_DESK.read_text(encoding="utf-8"))
+        tables = "".join(f'[[markets]]\nsymbol = "{symbol}"\ngroup = "alts"\ntier = "TIER1"\n' for symbol in symbols)
+        head = SHIPPED_DESK.read_text(encoding="utf-8").split("[[markets]]")[0]
+        exchanges = '[exchanges.simulated]\ndialect = "binance"\n' + "".join(f"[strategies.{name}]\n" for name in shipped["strategies"])
+        (home / "desk.toml").write_text(head + tables + exchanges, encoding="utf-8")
+        values = {"DESK": str(home / "desk.toml"), **values}
     environment = {
         "FKS_HOME": str(home),
         "FKS_DATABASE_URL": database_url,
         "FKS_EXCHANGES__simulated__url": exchange_url,
+        "FKS_EXCHANGES__simulated__dialect": dialect,
         **{f"FKS_{name}": value for name, value in values.items()},
     }
     settings = read_settings(environment, home)

@@ -5,7 +5,8 @@ finished ones when a later one fails, and writes nothing for a partition in whic
 and closes with an output that is marked as already reported, which lets the assets after it in the run go on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from dagster._core.definitions.data_version import (
     get_input_event_pointer_tag,
 )
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as ALREADY_REPORTED
+
+from fks_assets.errors import ExchangeUnavailable, InvalidInput, RateLimited
 
 PARTITIONS_PER_RUN = 60
 SCHEDULED_TAGS = ("dagster/schedule_name", "dagster/sensor_name")
@@ -57,10 +60,22 @@ def finished(**metadata: Any) -> dg.Output[None]:
 
 
 def raise_for_failures(failures: Sequence[tuple[str, Exception]], total: int, *, tolerate_some: bool) -> None:
-    """Raise dg.Failure naming the failed partitions, unless some succeeded and `tolerate_some` says that is enough."""
+    """Raise dg.Failure naming the failed partitions, unless some succeeded and `tolerate_some` says that is enough.
+
+    Dagster repeats the step only when an exchange was unavailable or limited us: all else would fail again.
+    """
     if not failures or (tolerate_some and len(failures) < total):
         return
     shown = "; ".join(f"{partition}: {error}" for partition, error in failures[:5])
     more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
-    raise dg.Failure(f"{len(failures)} of {total} partitions failed: {shown}{more}")
+    passing = any(isinstance(error, ExchangeUnavailable | RateLimited) for _, error in failures)
+    raise dg.Failure(f"{len(failures)} of {total} partitions failed: {shown}{more}", allow_retries=passing)
 
+
+@contextmanager
+def final_errors() -> Iterator[None]:
+    """Let bad settings and bad input end the step with their one line, at once instead of after its retries."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise dg.Failure(str(error), allow_retries=False) from error

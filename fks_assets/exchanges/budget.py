@@ -57,12 +57,12 @@ INSERT INTO rate_budgets (exchange, address, tokens, refilled_at) VALUES (:excha
 ON CONFLICT (exchange, address) DO NOTHING
 """)
 
-# The bucket starts empty when the ban is over.
+# When the ban is over the bucket holds its reserve and nothing more.
 _BLOCK = text("""
 UPDATE rate_budgets SET
     blocked_until = GREATEST(blocked_until, clock_timestamp() + make_interval(secs => :seconds)),
     refilled_at = GREATEST(blocked_until, clock_timestamp() + make_interval(secs => :seconds)),
-    tokens = LEAST(tokens, 0),
+    tokens = LEAST(tokens, :reserve),
     reason = CASE WHEN blocked_until > clock_timestamp() + make_interval(secs => :seconds) THEN reason ELSE :reason END
 WHERE exchange = :exchange AND address = :address
 """)
@@ -115,7 +115,8 @@ class DatabaseBudget:
         self._limit = limit
         self._row = {"exchange": exchange, "address": address}
         self._ceiling = float("inf")
-        self._lanes = {False: _Lane(floor=limit.burst * RESERVED_SHARE), True: _Lane(floor=0.0)}
+        self._reserve = limit.burst * RESERVED_SHARE
+        self._lanes = {False: _Lane(floor=self._reserve), True: _Lane(floor=0.0)}
         self._blocked_until = 0.0
         self._reason = ""
 
@@ -150,7 +151,8 @@ class DatabaseBudget:
     async def block(self, seconds: float, reason: str) -> None:
         """Let no process send a request for this many seconds; a longer ban already there stays."""
         self._note_block(seconds, reason)
-        await asyncio.to_thread(self._execute, _BLOCK, {**self._row, "seconds": seconds, "reason": reason[:500]})
+        values = {**self._row, "seconds": seconds, "reason": reason[:500], "reserve": self._reserve}
+        await asyncio.to_thread(self._execute, _BLOCK, values)
 
     async def report_used(self, weight: int, seconds_left: float) -> None:
         """Lower the bucket to what the exchange itself says is left; stop until its minute is over when that is nothing."""

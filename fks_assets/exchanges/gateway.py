@@ -97,7 +97,10 @@ class ExchangeGateway:
     async def markets(self) -> dict[str, MarketInfo]:
         """Return the exchange's spot markets by ccxt symbol; raise ExchangeError."""
         with shape_guard(self._judge, "markets"):
-            return market_infos(await self._client.fetch_markets())
+            infos = market_infos(await self._client.fetch_markets())
+        if not infos:
+            raise self._judge.invalid("markets", "a list without any spot market")
+        return infos
 
     async def fetch_candles(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> FetchedCandles:
         """Return the closed candles of a market, such as BTC/USDT, that open in [start_ms, end_ms).

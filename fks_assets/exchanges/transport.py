@@ -21,7 +21,8 @@ from fks_assets.ids import unique_name
 
 RETRIES = 4
 FIRST_BACKOFF_SECONDS = 0.25
-FIRST_TRY_SHARE = 0.6
+TRY_SHARE = 0.6
+SHORTEST_TRY_SHARE = 0.1
 _GZIP = zlib.MAX_WBITS | 16
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "fks_assets"}
 
@@ -67,15 +68,17 @@ class HttpTransport:
         made known to every process and waited out if patience allows. Raises the last try's ExchangeError.
         """
         weight = self._profile.api.weights[endpoint]
-        left, give_up_at = self._profile.deadline_seconds, time.monotonic() + self._profile.patience_seconds
+        left, patience = self._profile.deadline_seconds, self._profile.patience_seconds
         for retry in range(RETRIES + 1):
             async with self._slots:
-                await self._budget.acquire(weight, max(0.0, give_up_at - time.monotonic()))
+                asked = time.monotonic()
+                await self._budget.acquire(weight, patience)
+                started = time.monotonic()
+                patience = max(0.0, patience - (started - asked))
                 if tally is not None:
                     tally.requests += 1
-                started = time.monotonic()
                 try:
-                    answer = await self._get(url, endpoint, left if retry == RETRIES else left * FIRST_TRY_SHARE)
+                    answer = await self._get(url, endpoint, left if retry == RETRIES else left * TRY_SHARE)
                     await self._report(answer)
                     return parse(answer)
                 except RateLimited as error:
@@ -85,7 +88,9 @@ class HttpTransport:
                     failure = error
                 left -= time.monotonic() - started
             pause = 0.0 if isinstance(failure, RateLimited) else self._backoff(retry)
-            if retry == RETRIES or left <= pause:
+            if retry == RETRIES or left - pause < self._profile.deadline_seconds * SHORTEST_TRY_SHARE:
+                if retry > 0:
+                    failure.args = (f"{failure} (try {retry + 1})",)
                 raise failure
             left -= pause
             await asyncio.sleep(pause)

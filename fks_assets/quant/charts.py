@@ -232,10 +232,10 @@ def price_label(price: float, step: float) -> str:
         power, letter = next((power, letter) for power, letter in ((12, "T"), (9, "G"), (6, "M")) if price >= 10.0**power)
         digits = min(4, max(0, power - math.floor(math.log10(step * 1.001))))
         return f"{price / 10.0**power:.{digits}f}{letter}"
-    digits = max(0, -math.floor(math.log10(step * 1.001)))
+    digits = -math.floor(math.log10(step * 1.001))
     if digits <= 7 and price < 1e7:
-        return f"{price:,.{digits}f}"
-    significant = 0 if price == 0 else min(5, max(0, math.floor(math.log10(abs(price))) + digits))
+        return f"{price:,.{max(0, digits)}f}"
+    significant = min(5, max(0, math.floor(math.log10(price)) + digits)) if price > 0 else 0
     mantissa, exponent = f"{price:.{significant}e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 

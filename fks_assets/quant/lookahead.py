@@ -7,7 +7,7 @@ import numpy as np
 
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import compute_indicators, warm_rows
-from fks_assets.quant.strategies.base import Strategy
+from fks_assets.quant.strategies.base import SignalColumns, Strategy
 
 Columns = Mapping[str, np.ndarray]
 
@@ -33,15 +33,15 @@ def first_lookahead_row(
 
 def strategy_columns(strategy: Strategy[Any]) -> Callable[[Candles], Columns]:
     """Return the function from candles to everything the strategy says of them, indicators computed on the way."""
+    return lambda candles: columns_of(strategy.evaluate(candles, compute_indicators(candles), warm_rows(len(candles))))
 
-    def compute(candles: Candles) -> Columns:
-        signals = strategy.evaluate(candles, compute_indicators(candles), warm_rows(len(candles)))
-        return {
-            "action": signals.action,
-            "confidence": signals.confidence,
-            "stop": signals.stop,
-            "target": signals.target,
-            "reason": np.array(signals.reasons, dtype=object)[signals.reason_codes],
-        }
 
-    return compute
+def columns_of(signals: SignalColumns) -> dict[str, np.ndarray]:
+    """Return the columns by name, the reasons in words."""
+    return {
+        "action": signals.action,
+        "confidence": signals.confidence,
+        "stop": signals.stop,
+        "target": signals.target,
+        "reason": np.array(signals.reasons, dtype=object)[signals.reason_codes],
+    }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from fks_assets.errors import InvalidInput
 
 _MINUTE = 60_000
-_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def month_of(timestamp_ms: int) -> str:
 
 
 def month_window(month: str) -> tuple[int, int]:
-    """Return (start, end) of the UTC month in milliseconds, end excluded; raise InvalidInput if it is not `YYYY-MM`."""
+    """Return (start, end) of the UTC month in milliseconds, end excluded; raise InvalidInput unless `YYYY-MM` from 1970 on."""
     match = _MONTH.fullmatch(month)
     if match is None:
         raise InvalidInput(f"month {month!r} is not of the form YYYY-MM")

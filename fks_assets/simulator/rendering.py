@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 
 from fks_assets.simulator.bars import Bars
 from fks_assets.simulator.instruments import Instrument
@@ -39,11 +40,20 @@ def binance_rows(bars: Bars, instrument: Instrument, close_times: np.ndarray) ->
     """Print klines; `close_times` are the excluded ends in ms. The taker's share follows from where the candle closed."""
     price, size = instrument.price_decimals, instrument.size_decimals
     span = np.maximum(bars.high - bars.low, 1)
-    taker = 0.5 + 0.2 * (bars.close - bars.open) / span
+    taker = np.clip(0.5 + 0.2 * (bars.close - bars.open) / span, 0.3, 0.7)
     taker_base = np.minimum((bars.volume * taker).astype(np.int64), bars.volume)
     taker_quote = np.minimum((bars.quote * taker).astype(np.int64), bars.quote)
+    prices = (bars.open, bars.high, bars.low, bars.close)
+    if len(bars) == 1:
+        texts = [decimal_text(int(column[0]), price, _BINANCE_DECIMALS) for column in prices]
+        texts.append(decimal_text(int(bars.volume[0]), size, _BINANCE_DECIMALS))
+        quote, taken = (decimal_text(int(column[0]), price + size, _BINANCE_DECIMALS) for column in (bars.quote, taker_quote))
+        times = (int(bars.open_time[0]), int(close_times[0]) - 1)
+        base = decimal_text(int(taker_base[0]), size, _BINANCE_DECIMALS)
+        row = [times[0], *texts, times[1], quote, int(bars.trades[0]), base, taken, "0"]
+        return rendered_lines([orjson.dumps(row)])
     fields: list[bytes | list[np.ndarray]] = [b"[", _whole_number(bars.open_time), b',"']
-    for column in (bars.open, bars.high, bars.low, bars.close):
+    for column in prices:
         fields += [_decimal(column, price, _BINANCE_DECIMALS), b'","']
     fields += [_decimal(bars.volume, size, _BINANCE_DECIMALS), b'",', _whole_number(close_times - 1), b',"']
     fields += [_decimal(bars.quote, price + size, _BINANCE_DECIMALS), b'",', _whole_number(bars.trades), b',"']

@@ -120,10 +120,9 @@ def read_page(
     The oldest of them, or with `newest` the newest. Closed candles come from chunks, the running one as it stands.
     """
     current = interval.floor(now_ms)
-    running = None
-    if with_running and first_ms <= current <= last_ms:
-        running = source.running(instrument, interval, now_ms)
-    wanted = limit - (running is not None and newest)
+    with_running = with_running and first_ms <= current <= last_ms
+    running = source.running(instrument, interval, now_ms) if with_running and newest else None
+    wanted = limit - (running is not None)
     end = min(last_ms, current - 1)
     numbers = source.chunk_range(instrument, interval, first_ms, end) if end >= first_ms else range(0)
     pieces: list[Piece] = []
@@ -139,6 +138,8 @@ def read_page(
             wanted -= stop - start
     if newest:
         pieces.reverse()
-    if running is not None and (newest or wanted > 0):
-        return Page((*pieces, Piece(running, 0, 1)), True)
-    return Page(tuple(pieces), False)
+    elif with_running and wanted > 0:
+        running = source.running(instrument, interval, now_ms)
+    if running is None:
+        return Page(tuple(pieces), False)
+    return Page((*pieces, Piece(running, 0, 1)), True)

@@ -95,7 +95,9 @@ def stop(home: Path) -> bool:
         keeper = _keeper_pid(layout)
         if keeper is not None:
             os.kill(keeper, signal.SIGTERM)
-        return stop_server(layout)
+        stopped = stop_server(layout)
+        layout.remove_short_link()
+        return stopped
 
 
 def status(home: Path) -> EmbeddedStatus:

@@ -67,6 +67,7 @@ def _stop_if_alone(home: str) -> bool:
             if not is_free(clients):
                 return False
             stop_server(layout)
+            layout.remove_short_link()
     except StoreError as error:
         _say(str(error))
     return True

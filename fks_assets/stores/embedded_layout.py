@@ -78,12 +78,17 @@ class Layout:
         if _fits(self.data):
             return self.data
         name = stable_id(str(self.data))
-        temporary = tempfile.gettempdir()
-        for parent in (temporary, "/tmp"):  # noqa: S108 - in it, a directory that is checked to be private
+        for parent in _temporary_directories():
             link = Path(parent) / f"fks-{os.geteuid()}" / name
             if _fits(link):
                 return _short_link(link, self.data)
-        raise StoreError(f"the path of the temporary directory {temporary} is too long for a socket: set TMPDIR to a shorter one")
+        raise StoreError(f"the paths of {self.home} and of the temporary directory are too long for a socket: set TMPDIR")
+
+    def remove_short_link(self) -> None:
+        """Remove the link that stands for a long path; the next client makes it again."""
+        directory = self.socket_directory()
+        if directory != self.data:
+            directory.unlink(missing_ok=True)
 
     def postmaster_file(self) -> PostmasterFile | None:
         """Return the content of postmaster.pid, None when there is none or it is not complete yet."""
@@ -156,6 +161,10 @@ def open_lock(path: Path, *, home: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise cannot_write(home, error) from error
+
+
+def _temporary_directories() -> tuple[str, str]:
+    return tempfile.gettempdir(), "/tmp"  # noqa: S108 - in it, a directory that is checked to be private
 
 
 def _fits(directory: Path) -> bool:

@@ -12,7 +12,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from fks_assets.errors import StoreError
@@ -63,7 +64,7 @@ def server_user(layout: Layout) -> ServerUser:
         try:
             nobody = pwd.getpwnam("nobody")
         except KeyError:
-            raise StoreError("PostgreSQL refuses to run as root and this system has no user nobody: run as an ordinary user") from None
+            raise StoreError("PostgreSQL refuses to run as root and there is no user nobody: run as an ordinary user") from None
         return ServerUser(nobody.pw_uid, nobody.pw_gid)
     if owner.st_uid == 0:
         raise StoreError(f"{layout.data} belongs to root, as whom PostgreSQL refuses to run: chown it to an ordinary user")
@@ -180,25 +181,19 @@ def reap() -> None:
     _started[:] = [server for server in _started if server.poll() is None]
 
 
-class _as_seen_by:
-    """Give (path, subprocess options) with which the server's user sees a directory, for the time of a `with` block."""
-
-    def __init__(self, user: ServerUser, directory: Path) -> None:
-        self.user = user
-        self.directory = directory
-        self.descriptor: int | None = None
-
-    def __enter__(self) -> tuple[str, dict[str, object]]:
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-        options: dict[str, object] = {"cwd": "/", "env": environment, **self.user.options()}
-        if self.user.uid is None or not Path("/proc/self/fd").is_dir():
-            return str(self.directory), options
-        self.descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        return f"/proc/self/fd/{self.descriptor}", {**options, "pass_fds": (self.descriptor,)}
-
-    def __exit__(self, *_: object) -> None:
-        if self.descriptor is not None:
-            os.close(self.descriptor)
+@contextmanager
+def _as_seen_by(user: ServerUser, directory: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Give (path, subprocess options) with which the server's user sees a directory, while the block runs."""
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+    options: dict[str, object] = {"cwd": "/", "env": environment, **user.options()}
+    if user.uid is None or not Path("/proc/self/fd").is_dir():
+        yield str(directory), options
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}", {**options, "pass_fds": (descriptor,)}
+    finally:
+        os.close(descriptor)
 
 
 def _with_stale_pid(options: dict[str, object], pid: int | None) -> dict[str, object]:

@@ -14,8 +14,8 @@ import psycopg2
 
 from fks_assets.clock import to_datetime
 from fks_assets.settings import load_settings
+from fks_assets.stores.database import DAEMON_LOCK
 
-DAEMON_LOCK = 0x666B73_0002
 CONNECT_SECONDS = 5
 RETRY_SECONDS = 5.0
 WATCH_SECONDS = 5.0

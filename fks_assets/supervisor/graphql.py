@@ -47,7 +47,9 @@ _STATUS = {
 }
 
 _JOBS = """query($selector: RepositorySelector!) {
-  workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { ... on PythonError { message causes { message } } } } } }
+  workspaceOrError {
+    ... on Workspace { locationEntries { locationOrLoadError { ... on PythonError { message causes { message } } } } }
+  }
   repositoryOrError(repositorySelector: $selector) { __typename ... on Repository { jobs { name } } }
 }"""
 _LAUNCH = """mutation($params: ExecutionParams!) {

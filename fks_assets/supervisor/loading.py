@@ -13,7 +13,6 @@ from fks_assets.quant.timeframes import month_of
 from fks_assets.settings import Settings
 from fks_assets.supervisor.graphql import DeskApi, RunStatus
 from fks_assets.supervisor.logs import last_line
-from fks_assets.supervisor.parts import Report
 from fks_assets.supervisor.queries import stored_rows
 from fks_assets.supervisor.screen import Progress
 from fks_assets.supervisor.services import Desk, child_environment, python_module
@@ -29,7 +28,7 @@ class FirstLoad:
     """`step` moves it on without blocking; `finished` once every run has ended or nothing had to be loaded."""
 
     desk: Desk
-    report: Report
+    database: "Database"
     finished: bool = False
     _launcher: subprocess.Popen[str] | None = None
     _runs: dict[str, str] = field(default_factory=dict)
@@ -44,6 +43,10 @@ class FirstLoad:
             self._read_launcher()
         else:
             self._follow()
+
+    def progress(self) -> Mapping[str, Progress]:
+        """Return how many rows are stored and expected, by kind; raises StoreError."""
+        return load_progress(self.desk.settings, self.database)
 
     def stop(self) -> None:
         if self._launcher is not None and self._launcher.poll() is None:
@@ -69,12 +72,12 @@ class FirstLoad:
         answer, _ = self._launcher.communicate()
         if self._launcher.returncode != 0:
             log = self.desk.home.log("first-load")
-            self.report(f"the first load could not be launched, the schedules will try: {last_line(log)} (log: {log})")
+            self.desk.report(f"the first load could not be launched, the schedules will try: {last_line(log)} (log: {log})")
             self.finished = True
             return
         self._runs = {run["run_id"]: run["job"] for run in json.loads(answer)}
         if not self._runs:
-            self.report("every candle that has closed is stored already")
+            self.desk.report("every candle that has closed is stored already")
             self.finished = True
 
     def _follow(self) -> None:
@@ -89,7 +92,7 @@ class FirstLoad:
             if status in (RunStatus.SUCCESS, RunStatus.FAILURE):
                 self._ended[run_id] = status
                 if status is RunStatus.FAILURE:
-                    self.report(f"{job} failed; the next tick tries again. Why: {self.desk.url}/runs/{run_id}")
+                    self.desk.report(f"{job} failed; the next tick tries again. Why: {self.desk.url}/runs/{run_id}")
         self.finished = len(self._ended) == len(self._runs)
 
 
@@ -99,7 +102,8 @@ def load_progress(settings: Settings, database: "Database") -> Mapping[str, Prog
     starts = {timeframe.name: history_start(settings, timeframe) for timeframe in settings.timeframe_list()}
     candles = sum((now - starts[timeframe.name]) // timeframe.milliseconds for timeframe in settings.timeframe_list())
     expected = candles * len(settings.markets)
-    stored = stored_rows(database, settings.exchange, {name: month_of(start) for name, start in starts.items()})
+    markets = [market.key for market in settings.market_list()]
+    stored = stored_rows(database, markets, {name: month_of(start) for name, start in starts.items()})
     signals = sum(rows for dataset, rows in stored.items() if dataset.startswith("signals."))
     return {
         "candles": Progress(stored.get("ohlcv", 0), expected),

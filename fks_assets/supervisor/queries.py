@@ -1,23 +1,17 @@
 """The few numbers that the supervisor reads from the databases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from fks_assets.errors import StoreError
+from fks_assets.stores.models import DATASET_HEADS
 
 if TYPE_CHECKING:
     from fks_assets.stores.database import Database
 
 _HEARTBEAT_AGE = text("SELECT extract(epoch FROM (now() AT TIME ZONE 'UTC') - max(timestamp)) FROM daemon_heartbeats")
-_STORED_ROWS = text(
-    """
-    SELECT dataset, timeframe, sum(row_count)
-    FROM dataset_heads WHERE exchange = :exchange AND timeframe = :timeframe AND month >= :month
-    GROUP BY dataset, timeframe
-    """
-)
 
 
 def database_answers(database: "Database") -> bool:
@@ -38,13 +32,14 @@ def heartbeat_age_seconds(dagster_database: "Database") -> float | None:
     return None if age is None else float(age)
 
 
-def stored_rows(database: "Database", exchange: str, first_months: Mapping[str, str]) -> dict[str, int]:
+def stored_rows(database: "Database", markets: Sequence[str], first_months: Mapping[str, str]) -> dict[str, int]:
     """Return the rows stored by dataset (`ohlcv`, `indicators`, `signals.<strategy>`) from each timeframe's first month on."""
-    counts: dict[str, int] = {}
+    heads, counts = DATASET_HEADS.c, dict[str, int]()
     with database.transaction() as connection:
         for timeframe, month in first_months.items():
-            found = connection.execute(_STORED_ROWS, {"exchange": exchange, "timeframe": timeframe, "month": month})
-            for dataset, _, rows in found:
+            wanted = (heads.timeframe == timeframe) & (heads.month >= month) & heads.market.in_(markets)
+            found = connection.execute(select(heads.dataset, func.sum(heads.row_count)).where(wanted).group_by(heads.dataset))
+            for dataset, rows in found:
                 counts[dataset] = counts.get(dataset, 0) + int(rows)
     return counts
 

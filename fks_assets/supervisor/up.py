@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -12,12 +14,13 @@ from fks_assets.errors import StoreError, TradingError
 from fks_assets.ids import unique_name
 from fks_assets.settings import Settings
 from fks_assets.supervisor.graphql import DeskApi
-from fks_assets.supervisor.home import DeskHome, prepare_home, write_dagster_home
-from fks_assets.supervisor.loading import FirstLoad, load_progress
+from fks_assets.supervisor.home import prepare_home, write_dagster_home
+from fks_assets.supervisor.loading import FirstLoad
 from fks_assets.supervisor.lock import DeskLock
 from fks_assets.supervisor.logs import rotate
+from fks_assets.supervisor.parts import Part
 from fks_assets.supervisor.queries import other_sessions
-from fks_assets.supervisor.screen import RecordingScreen, open_screen
+from fks_assets.supervisor.screen import Progress, RecordingScreen, open_screen
 from fks_assets.supervisor.services import Desk, build_parts, choose_ports
 from fks_assets.supervisor.state import DeskState, Phase, clear_state, left_behind_token, read_state, reports, write_state
 from fks_assets.supervisor.supervisor import Supervisor
@@ -54,12 +57,12 @@ class Up:
 
     desk: Desk
     supervisor: Supervisor
-    database: "Database"
     screen: RecordingScreen
     load: FirstLoad | None
     signals: StopSignals
     phase: Phase = Phase.STARTING
     _written: DeskState | None = None
+    _said: set[str] = field(default_factory=set)
     _next_status: float = 0.0
     _next_progress: float = 0.0
     _next_rotation: float = field(default_factory=time.monotonic)
@@ -97,21 +100,26 @@ class Up:
     def _follow_load(self, load: FirstLoad) -> None:
         load.step()
         if not load.finished:
-            try:
-                self.screen.progress(load_progress(self.desk.settings, self.database))
-            except StoreError:  # the database's own row reports it
-                return
+            self.screen.progress(self._progress(load))
             return
         self.screen.progress({})
         self.phase = Phase.RUNNING
         seconds = (now_ms() - self.desk.started_at_ms) / 1000
-        progress = load_progress(self.desk.settings, self.database)
-        counts = ", ".join(f"{each.stored:,} {kind}" for kind, each in progress.items())
+        counts = ", ".join(f"{each.stored:,} {kind}" for kind, each in self._progress(load).items())
         self.screen.line(f"Loaded after {seconds:.0f} s: {counts}")
         self.screen.line(
             f"Look at {self.desk.url}/asset-groups · logs in {self.desk.home.logs} · `fks status` for its health · "
             "stop it with Ctrl-C or `fks down`"
         )
+
+    def _progress(self, load: FirstLoad) -> Mapping[str, Progress]:
+        try:
+            return load.progress()
+        except StoreError as error:
+            if str(error) not in self._said:
+                self._said.add(str(error))
+                self.screen.line(str(error))
+            return {}
 
     def _status_line(self) -> str:
         waiting = [f"{part.name} {part.state}" for part in self.supervisor.parts if str(part.state) != "up"]
@@ -161,7 +169,29 @@ class Up:
         self.supervisor.stop(hurry=lambda: self.signals.count > stops)
 
 
-def run_desk(settings: Settings, *, load: bool) -> int:
+OpenParts = Callable[[Desk, bool], AbstractContextManager[tuple[list[Part], FirstLoad | None]]]
+
+
+@contextmanager
+def desk_parts(desk: Desk, load: bool) -> Iterator[tuple[list[Part], FirstLoad | None]]:
+    """Give the parts of a desk on its database, and its first load if wanted; let go of the database afterwards."""
+    from fks_assets.stores.database import Database, database_urls, open_database
+
+    home, secret = desk.settings.home, desk.settings.database_url
+    url = None if secret is None else secret.get_secret_value()
+    database = open_database(home, url)
+    dagster_database = Database(database_urls(home, url).dagster, embedded_home=home if url is None else None)
+    try:
+        parts = build_parts(desk, database, dagster_database, lambda: database_urls(home, url))
+        yield parts, FirstLoad(desk, database) if load else None
+    finally:
+        dagster_database.engine.dispose()
+        database.engine.dispose()
+        if url is None:
+            _stop_database_if_alone(desk.settings, database)
+
+
+def run_desk(settings: Settings, *, load: bool, open_parts: OpenParts = desk_parts) -> int:
     """Run a desk with these settings until it is stopped; return the exit code.
 
     A second one on the same home says where the first one runs and returns 0. Raises InvalidInput, one line, when the home cannot
@@ -178,7 +208,12 @@ def run_desk(settings: Settings, *, load: bool) -> int:
     try:
         if token := left_behind_token(home):
             sweep(token)
-        _run(settings, home, screen, signals, load=load)
+        desk = Desk(settings, home, unique_name(), now_ms(), settings.web_port, screen.line)
+        write_dagster_home(home)
+        choose_ports(desk)
+        screen.line(f"Starting the desk of {settings.home} …")
+        with open_parts(desk, load) as (parts, first_load):
+            Up(desk, Supervisor(parts), screen, first_load, signals).run()
         clear_state(home)
         screen.line("Stopped.")
     finally:
@@ -195,25 +230,6 @@ def already_running(settings: Settings) -> str:
     if not state.url:
         return f"a desk is starting on {state.home} (process {state.pid}); `fks status` shows how far it is"
     return f"the desk of {state.home} runs already at {state.url} (process {state.pid}, {state.phase}); stop it with `fks down`"
-
-
-def _run(settings: Settings, home: DeskHome, screen: RecordingScreen, signals: StopSignals, *, load: bool) -> None:
-    from fks_assets.stores.database import Database, database_urls, open_database
-
-    desk = Desk(settings, home, unique_name(), now_ms(), settings.web_port, screen.line)
-    write_dagster_home(home)
-    choose_ports(desk)
-    screen.line(f"Starting the desk of {settings.home} …")
-    url = None if settings.database_url is None else settings.database_url.get_secret_value()
-    database = open_database(settings.home, url)
-    dagster_database = Database(database_urls(settings.home, url).dagster, embedded_home=settings.home if url is None else None)
-    parts = build_parts(desk, database, dagster_database, lambda: database_urls(settings.home, url))
-    up = Up(desk, Supervisor(parts), database, screen, FirstLoad(desk, screen.line) if load else None, signals)
-    up.run()
-    dagster_database.engine.dispose()
-    database.engine.dispose()
-    if url is None:
-        _stop_database_if_alone(settings, database)
 
 
 def _stop_database_if_alone(settings: Settings, database: "Database") -> None:

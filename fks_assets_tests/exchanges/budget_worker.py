@@ -28,10 +28,13 @@ async def take_for(seconds: float, budget: DatabaseBudget, weight: int, callers:
     return times
 
 
-def take_in_processes(url: str, seconds: float, weights: Sequence[int], limit: RequestLimit, *, callers: int) -> list[list[float]]:
+def take_in_processes(
+    url: str, seconds: float, weights: Sequence[int], limit: RequestLimit, *, callers: int
+) -> list[list[float]]:
     """Return the grant times of one process for each weight; monotonic time is the same in all processes of a machine."""
     plans = [
-        json.dumps({"url": url, "seconds": seconds, "weight": weight, "callers": callers, "limit": asdict(limit)}) for weight in weights
+        json.dumps({"url": url, "seconds": seconds, "weight": weight, "callers": callers, "limit": asdict(limit)})
+        for weight in weights
     ]
     processes = [subprocess.Popen([sys.executable, "-m", __name__, plan], stdout=subprocess.PIPE) for plan in plans]
     return [json.loads(process.communicate(timeout=60)[0]) for process in processes]

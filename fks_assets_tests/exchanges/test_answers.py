@@ -19,7 +19,8 @@ def answer(status: int = 200, body: object = b"", **headers: str) -> Answer:
 @pytest.fixture(scope="module")
 def judges() -> dict[str, AnswerJudge]:
     return {
-        name: AnswerJudge(name, dialect, load_exchange_class(dialect.ccxt_id)(), load_errors()) for name, dialect in DIALECTS.items()
+        name: AnswerJudge(name, dialect, load_exchange_class(dialect.ccxt_id)(), load_errors())
+        for name, dialect in DIALECTS.items()
     }
 
 
@@ -51,7 +52,9 @@ def raised(judge: AnswerJudge, given: Answer) -> ExchangeError:
         (204, InvalidResponse),
     ],
 )
-@pytest.mark.parametrize("body", [b"", b"<html><title>Down</title></html>", b"null", b"[]", b"{", b"\xff\xfe", b'"text"', b"0", b"{}"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html><title>Down</title></html>", b"null", b"[]", b"{", b"\xff\xfe", b'"text"', b"0", b"{}"]
+)
 def test_every_status_with_any_body_is_one_of_our_errors(judges: dict, dialect: str, status: int, expected: type, body: bytes):
     """The status speaks when the body reports nothing. A JSON object under 403 is no firewall page."""
     error = raised(judges[dialect], answer(status, body))
@@ -113,7 +116,10 @@ def test_every_recorded_error_body_is_understood_as_an_error(judges: dict, diale
         body = case["body"].encode() if isinstance(case["body"], str) else case["body"]
         status = int(str(case.get("status", 200)).replace("x", "0"))
         error = raised(judges[dialect], answer(status, body, Date=DATE))
-        is_limit = any(text in str(case["body"]) for text in ("IP banned", "Too much request weight", "Rate limit exceeded", "Too many requests"))
+        is_limit = any(
+            text in str(case["body"])
+            for text in ("IP banned", "Too much request weight", "Rate limit exceeded", "Too many requests")
+        )
         assert isinstance(error, RateLimited) or not is_limit, case
 
 

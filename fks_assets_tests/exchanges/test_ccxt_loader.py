@@ -4,7 +4,9 @@ import textwrap
 
 
 def run_python(code: str) -> str:
-    finished = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120, check=False)
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120, check=False
+    )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.strip()
 

@@ -68,7 +68,9 @@ def test_a_mutated_body_never_reads_otherwise_on_the_fast_path_than_on_the_exact
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(body) - 1))
         kind = data.draw(st.sampled_from(["replace", "insert", "delete", "cut", "swap"]))
-        piece = data.draw(st.sampled_from([b"0", b"9", b".", b",", b'"', b"[", b"]", b"-", b"e", b" ", b"null", b"NaN", b"00", b"\n", b"1"]))
+        piece = data.draw(
+            st.sampled_from([b"0", b"9", b".", b",", b'"', b"[", b"]", b"-", b"e", b" ", b"null", b"NaN", b"00", b"\n", b"1"])
+        )
         if kind == "replace":
             body[at : at + len(piece)] = piece
         elif kind == "insert":
@@ -143,7 +145,9 @@ def test_a_body_that_is_no_list_is_refused(value: object):
         exact_rows(value, BINANCE_LAYOUT)
 
 
-@pytest.mark.parametrize(("value", "shown"), [(None, "null"), ("abc", '"abc"'), ("1_0", '"1_0"'), (" 1", '" 1"'), (True, "true"), ("", '""')])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "null"), ("abc", '"abc"'), ("1_0", '"1_0"'), (" 1", '" 1"'), (True, "true"), ("", '""')]
+)
 def test_a_row_whose_value_is_no_number_is_set_aside_with_the_reason(value: object, shown: str):
     decoded = orjson.loads(BODY)
     decoded[4][2] = value

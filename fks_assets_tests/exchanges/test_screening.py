@@ -66,7 +66,10 @@ def test_repeats_that_disagree_are_all_quarantined_and_their_neighbours_are_not(
         ({"r3c3": "-1.5"}, "a price is not above zero"),
         ({"r3c5": "-0.5"}, "the volume is negative"),
         ({"r3c2": "1.0"}, "high is below another price"),
-        ({"r3c3": candle_texts(START_MS + 3 * STEP)[3], "r3c4": candle_texts(START_MS + 3 * STEP)[0]}, "low is above another price"),
+        (
+            {"r3c3": candle_texts(START_MS + 3 * STEP)[3], "r3c4": candle_texts(START_MS + 3 * STEP)[0]},
+            "low is above another price",
+        ),
         ({"r3c1": None}, "open is null, not a number"),
     ],
 )
@@ -103,7 +106,9 @@ def test_rows_nobody_asked_for_are_dropped_only_where_the_exchange_is_known_to_g
     assert (candles.open_time.tolist(), quarantined) == (grid(10), ())
     candles, quarantined = screen_rows(rows_at([early, *grid(10)]), H1, ASKED)
     assert candles.open_time.tolist() == grid(10)
-    assert [(row.open_time, row.reason) for row in quarantined] == [(early, "the open time is outside the window that was asked for")]
+    assert [(row.open_time, row.reason) for row in quarantined] == [
+        (early, "the open time is outside the window that was asked for")
+    ]
 
 
 def test_an_unreadable_row_nobody_asked_for_is_not_reported_where_the_exchange_gives_more():
@@ -115,7 +120,9 @@ def test_an_unreadable_row_nobody_asked_for_is_not_reported_where_the_exchange_g
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(-3, 14), st.lists(st.floats(width=32) | st.floats(0.5, 9), min_size=5, max_size=5)), min_size=1, max_size=12
+        st.tuples(st.integers(-3, 14), st.lists(st.floats(width=32) | st.floats(0.5, 9), min_size=5, max_size=5)),
+        min_size=1,
+        max_size=12,
     )
 )
 def test_every_row_inside_the_window_is_either_a_candle_or_quarantined(table: list[tuple[int, list[float]]]):

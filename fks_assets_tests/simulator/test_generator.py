@@ -87,14 +87,24 @@ def test_sixty_minutes_add_up_to_their_hour_exactly(markets: GeneratedMarkets, s
     assert len(whole) > 1400
 
 
-@pytest.mark.parametrize(("longer", "shorter"), [("5m", "1m"), ("15m", "5m"), ("1h", "15m"), ("4h", "1h"), ("1d", "4h"), ("1w", "1d"), ("1M", "1d")])
+@pytest.mark.parametrize(
+    ("longer", "shorter"), [("5m", "1m"), ("15m", "5m"), ("1h", "15m"), ("4h", "1h"), ("1d", "4h"), ("1w", "1d"), ("1M", "1d")]
+)
 def test_every_interval_is_the_sum_of_the_shorter_one(markets: GeneratedMarkets, longer: str, shorter: str) -> None:
     import orjson
 
     def rows(name: str, start: int, end: int) -> list[list[float]]:
         one = markets.instruments["ETH-USDT"]
         page = read_page(
-            markets, one, BINANCE_INTERVALS[name], first_ms=start, last_ms=end - 1, now_ms=NOW, limit=10**6, newest=False, with_running=False
+            markets,
+            one,
+            BINANCE_INTERVALS[name],
+            first_ms=start,
+            last_ms=end - 1,
+            now_ms=NOW,
+            limit=10**6,
+            newest=False,
+            with_running=False,
         )
         return [[row[0], *map(float, row[1:6]), row[8]] for row in orjson.loads(page.body("binance"))]
 
@@ -219,7 +229,13 @@ def test_a_running_candle_never_goes_beyond_what_it_becomes(markets: GeneratedMa
 def test_part_of_a_candle_is_bounded_by_it() -> None:
     bar = Bars(*(np.array([value]) for value in (0, 100, 130, 90, 110, 1000, 110_000, 50)))
     whole = part_of(bar, 1.0)
-    assert [int(column[0]) for column in (whole.open, whole.high, whole.low, whole.close, whole.volume)] == [100, 130, 90, 110, 1000]
+    assert [int(column[0]) for column in (whole.open, whole.high, whole.low, whole.close, whole.volume)] == [
+        100,
+        130,
+        90,
+        110,
+        1000,
+    ]
     early = part_of(bar, 0.2)
     assert int(early.low[0]) >= 90 and int(early.high[0]) == 100 and int(early.volume[0]) == 200
 

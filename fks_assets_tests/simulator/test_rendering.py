@@ -11,7 +11,9 @@ from fks_assets.simulator.rendering import binance_rows, decimal_text, kraken_ro
 
 MARKET = Instrument("AAA", "USDT", 3, 2, 5.0, 0)
 whole = st.integers(0, 10**15)
-rows = st.lists(st.tuples(whole, whole, whole, whole, whole, st.integers(0, 10**17), st.integers(0, 10**7)), min_size=1, max_size=20)
+rows = st.lists(
+    st.tuples(whole, whole, whole, whole, whole, st.integers(0, 10**17), st.integers(0, 10**7)), min_size=1, max_size=20
+)
 
 
 def bars(values: list[tuple[int, ...]]) -> Bars:
@@ -24,9 +26,18 @@ def test_klines_print_every_number_exactly_as_decimal_arithmetic_does(values: li
     given_bars = bars(values)
     rendered = binance_rows(given_bars, MARKET, given_bars.open_time + 60_000)
     printed = json.loads(b"[" + rendered.rows(0, len(values)) + b"]")
-    for row, (open_, high, low, close, volume, quote, trades), time in zip(printed, values, given_bars.open_time.tolist(), strict=True):
+    for row, (open_, high, low, close, volume, quote, trades), time in zip(
+        printed, values, given_bars.open_time.tolist(), strict=True
+    ):
         expected = [f"{Decimal(price) / 1000:.8f}" for price in (open_, high, low, close)]
-        assert row[:9] == [time, *expected, f"{Decimal(volume) / 100:.8f}", time + 59_999, f"{Decimal(quote) / 100_000:.8f}", trades]
+        assert row[:9] == [
+            time,
+            *expected,
+            f"{Decimal(volume) / 100:.8f}",
+            time + 59_999,
+            f"{Decimal(quote) / 100_000:.8f}",
+            trades,
+        ]
         assert 0 <= Decimal(row[9]) <= Decimal(row[5]) and 0 <= Decimal(row[10]) <= Decimal(row[7]) and row[11] == "0"
 
 

@@ -1,13 +1,14 @@
-"""Small tables for the tests of the candle store."""
+"""Small tables, and short ways to merge them, for the tests of the candle store."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from fks_assets.quant.markets import parse_market
 from fks_assets.quant.timeframes import month_window
-from fks_assets.stores.candles import PartitionId
+from fks_assets.stores.candles import CandleStore, Change, PartitionHead, PartitionId
 
 BTC = parse_market("BTC-USDT@simulated")
 ETH = parse_market("ETH-USDT@simulated")
@@ -46,3 +47,27 @@ def closes_of(table: pa.Table, start_ms: int = NOVEMBER) -> dict[int, float]:
 
 def times(table: pa.Table, name: str = "open_time") -> list[int]:
     return table[name].cast(pa.int64()).to_pylist()
+
+
+def merge(
+    store: CandleStore,
+    table: pa.Table,
+    known_at_ms: int,
+    partition: PartitionId = PARTITION,
+    *,
+    replacing: bool = False,
+    holes: list[tuple[int, int]] | None = None,
+) -> Change:
+    """Merge into one partition in a transaction of its own."""
+    with store.begin([partition]) as transaction:
+        return transaction.merge(partition, table, known_at_ms=known_at_ms, replace=replacing, confirmed_holes=holes)
+
+
+def head_of(store: CandleStore, partition: PartitionId = PARTITION) -> PartitionHead | None:
+    """Return the stored head of a partition."""
+    return store.heads(partition.dataset, partition.timeframe, [partition.market], [partition.month]).get(partition)
+
+
+def object_names(store: CandleStore) -> list[str]:
+    """Return the names of all files below the root."""
+    return sorted(str(path.relative_to(store.root)) for path in Path(store.root).rglob("*") if path.is_file())

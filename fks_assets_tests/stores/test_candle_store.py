@@ -1,43 +1,32 @@
 """What is merged into the candle store is what is read back, month by month, as of any time; bad rows change nothing."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 
 from fks_assets.errors import InvalidInput, StoreError
-from fks_assets.quant.markets import Market
-from fks_assets.stores.candles import CandleStore, Change, PartitionHead, PartitionId
+from fks_assets.stores.candles import CandleStore, PartitionHead, PartitionId
 from fks_assets.stores.canonical import EMPTY_HASH
 from fks_assets.stores.database import Database
 from fks_assets.stores.lineage import InputRef, latest_inputs, record_inputs
-from fks_assets_tests.stores.tables import BTC, ETH, HOUR, NOVEMBER, OCTOBER, PARTITION, candle_rows, closes_of, columns_at, times
-
-
-def merge(
-    store: CandleStore,
-    table: pa.Table,
-    known_at_ms: int,
-    partition: PartitionId = PARTITION,
-    *,
-    replacing: bool = False,
-    holes: list[tuple[int, int]] | None = None,
-) -> Change:
-    with store.begin([partition]) as transaction:
-        return transaction.merge(partition, table, known_at_ms=known_at_ms, replace=replacing, confirmed_holes=holes)
-
-
-def head(store: CandleStore, partition: PartitionId = PARTITION) -> PartitionHead | None:
-    return store.heads(partition.dataset, partition.timeframe, [partition.market], [partition.month]).get(partition)
-
-
-def objects(store: CandleStore) -> list[str]:
-    return sorted(str(path.relative_to(store.root)) for path in Path(store.root).rglob("*") if path.is_file())
+from fks_assets_tests.stores.tables import (
+    BTC,
+    ETH,
+    HOUR,
+    NOVEMBER,
+    OCTOBER,
+    PARTITION,
+    candle_rows,
+    closes_of,
+    columns_at,
+    head_of,
+    merge,
+    object_names,
+    times,
+)
 
 
 def test_merged_rows_are_read_back_with_the_time_they_became_known(candle_store: CandleStore) -> None:
@@ -51,7 +40,7 @@ def test_merged_rows_are_read_back_with_the_time_they_became_known(candle_store:
     assert np.isnan(table["close"].to_numpy()[2])
     assert table["source"].to_pylist() == ["exchange"] * 3
     assert times(table, "known_at") == [77, 77, 77]
-    stored = head(candle_store)
+    stored = head_of(candle_store)
     assert stored == change.head
     assert (stored.row_count, stored.first_open, stored.last_open) == (3, NOVEMBER, NOVEMBER + 5 * HOUR)
     assert (stored.revision_count, stored.known_at_ms, stored.confirmed_holes) == (0, 77, ())
@@ -59,11 +48,11 @@ def test_merged_rows_are_read_back_with_the_time_they_became_known(candle_store:
 
 def test_the_same_rows_again_change_nothing_and_write_no_object(candle_store: CandleStore) -> None:
     first = merge(candle_store, candle_rows({0: 10.0, 1: float("nan")}), 77)
-    before = objects(candle_store)
+    before = object_names(candle_store)
     again = merge(candle_store, candle_rows({0: 10.0, 1: float("nan")}), 99)
     assert not again.changed
     assert again.head == first.head
-    assert objects(candle_store) == before
+    assert object_names(candle_store) == before
     assert times(candle_store.read_table("ohlcv", BTC, "1h"), "known_at") == [77, 77]
 
 
@@ -242,12 +231,12 @@ BAD_TABLES = {
 def test_bad_rows_are_refused_with_their_value_and_nothing_changes(candle_store: CandleStore, table: pa.Table, said: str) -> None:
     october = replace(PARTITION, month="2026-10")
     merge(candle_store, candle_rows({3: 9.0}), 1)
-    before = (candle_store.heads("ohlcv", "1h"), objects(candle_store))
+    before = (candle_store.heads("ohlcv", "1h"), object_names(candle_store))
     with pytest.raises(StoreError, match=said) as refused, candle_store.begin([october, PARTITION]) as transaction:
         transaction.merge(october, candle_rows({0: 3.0}, OCTOBER), known_at_ms=2)
         transaction.merge(PARTITION, table, known_at_ms=2)
     assert "ohlcv BTC-USDT@simulated 1h 2026-11" in str(refused.value)
-    assert (candle_store.heads("ohlcv", "1h"), objects(candle_store)) == before
+    assert (candle_store.heads("ohlcv", "1h"), object_names(candle_store)) == before
 
 
 def test_an_error_of_the_caller_undoes_candles_and_lineage_together(candle_store: CandleStore, database: Database) -> None:
@@ -267,7 +256,7 @@ def test_an_error_of_the_caller_undoes_candles_and_lineage_together(candle_store
         raise RuntimeError("the caller fell over")
     assert candle_store.heads("ohlcv", "1h") == {}
     assert latest_inputs(database, "ohlcv_1h", [PARTITION.key]) == {}
-    assert objects(candle_store) == []
+    assert object_names(candle_store) == []
 
 
 def test_several_merges_of_one_transaction_build_on_each_other(candle_store: CandleStore) -> None:
@@ -298,131 +287,11 @@ def test_confirmed_holes_are_kept_until_they_are_set_anew(candle_store: CandleSt
     holes = [(NOVEMBER, NOVEMBER + HOUR), (NOVEMBER + 2 * HOUR, NOVEMBER + 3 * HOUR)]
     empty = merge(candle_store, candle_rows({}), 1, holes=holes)
     assert not empty.changed
-    assert head(candle_store).confirmed_holes == tuple(holes)
+    assert head_of(candle_store).confirmed_holes == tuple(holes)
     merge(candle_store, candle_rows({1: 1.0}), 2)
-    assert head(candle_store).confirmed_holes == tuple(holes)
+    assert head_of(candle_store).confirmed_holes == tuple(holes)
     merge(candle_store, candle_rows({}), 3, holes=[])
-    assert head(candle_store).confirmed_holes == ()
+    assert head_of(candle_store).confirmed_holes == ()
     for wrong in ([(5, 5)], [(0, 10), (5, 20)], [(10, 20), (0, 5)]):
         with pytest.raises(StoreError, match="is empty or out of order"):
             merge(candle_store, candle_rows({}), 4, holes=wrong)
-
-
-def test_sweeping_removes_what_no_head_names_once_it_is_old_enough(candle_store: CandleStore) -> None:
-    merge(candle_store, candle_rows({0: 1.0}), 1)
-    old = objects(candle_store)
-    merge(candle_store, candle_rows({0: 2.0}), 2)
-    kept = sorted(set(objects(candle_store)) - set(old))
-    assert candle_store.sweep(3600).objects_removed == 0
-    for name in objects(candle_store):
-        os.utime(Path(candle_store.root) / name, (1, 1))
-    size = (Path(candle_store.root) / old[0]).stat().st_size
-    result = candle_store.sweep(3600)
-    assert (result.objects_removed, result.bytes_removed) == (1, size)
-    assert objects(candle_store) == kept
-    assert closes_of(candle_store.read_table("ohlcv", BTC, "1h")) == {0: 2.0}
-    assert closes_of(candle_store.revisions(PARTITION)) == {0: 1.0}
-
-
-def test_a_reader_whose_object_was_swept_reads_the_newest_one(candle_store: CandleStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    merge(candle_store, candle_rows({0: 1.0}), 1)
-    original = CandleStore._rows
-    calls: list[int] = []
-
-    def overtaken(self: CandleStore, *arguments: object) -> pa.Table:
-        calls.append(1)
-        if len(calls) == 1:
-            merge(candle_store, candle_rows({0: 2.0}), 2)
-            candle_store.sweep(-10)
-        return original(self, *arguments)
-
-    monkeypatch.setattr(CandleStore, "_rows", overtaken)
-    assert closes_of(candle_store.read_table("ohlcv", BTC, "1h")) == {0: 2.0}
-    assert len(calls) == 2
-
-
-def test_a_lost_object_is_named(candle_store: CandleStore) -> None:
-    merge(candle_store, candle_rows({0: 1.0}), 1)
-    [name] = objects(candle_store)
-    (Path(candle_store.root) / name).unlink()
-    with pytest.raises(StoreError, match=f"{name} is missing"):
-        candle_store.read_table("ohlcv", BTC, "1h")
-
-
-def test_a_damaged_object_is_an_error_and_never_other_numbers(candle_store: CandleStore) -> None:
-    merge(candle_store, candle_rows({hour: float(hour) for hour in range(700)}), 1)
-    [name] = objects(candle_store)
-    path = Path(candle_store.root) / name
-    sound = path.read_bytes()
-    for position in range(8, len(sound) - 8, max(1, len(sound) // 60)):
-        path.write_bytes(sound[:position] + bytes([sound[position] ^ 0x55]) + sound[position + 1 :])
-        try:
-            found = candle_store.read_table("ohlcv", BTC, "1h")
-        except StoreError as error:
-            assert name in str(error)
-        else:
-            assert closes_of(found) == {hour: float(hour) for hour in range(700)}, f"byte {position} changed the data"
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {"dataset": "../ohlcv"},
-        {"dataset": "signals./etc"},
-        {"dataset": "ohlcv/x"},
-        {"dataset": ""},
-        {"dataset": "signals.a.b"},
-        {"dataset": "ohlcv\n"},
-        {"market": Market("..", "..", "binance")},
-        {"market": Market("BTC", "USDT", "../../x")},
-        {"market": Market("BTC/..", "USDT", "binance")},
-        {"market": "BTC-USDT@binance"},
-        {"timeframe": "../1h"},
-        {"timeframe": "7m"},
-        {"month": "2026-13"},
-        {"month": "2026-11/.."},
-        {"month": "2026-11\n"},
-    ],
-    ids=str,
-)
-def test_hostile_partitions_are_refused(parts: dict[str, object]) -> None:
-    with pytest.raises(InvalidInput):
-        replace(PARTITION, **parts)
-
-
-def test_hostile_dataset_names_of_readers_find_nothing(candle_store: CandleStore) -> None:
-    merge(candle_store, candle_rows({0: 1.0}), 1)
-    assert candle_store.read_table("../ohlcv", BTC, "1h").num_rows == 0
-    assert candle_store.read_table("ohlcv' OR '1'='1", BTC, "1h").num_rows == 0
-
-
-def test_a_root_may_be_the_url_of_an_object_store(database: Database) -> None:
-    store = CandleStore("memory://desk/candles", database)
-    merge(store, candle_rows({0: 1.0, 1: 2.0}), 100)
-    merge(store, candle_rows({1: 2.5}), 200)
-    assert closes_of(store.read_table("ohlcv", BTC, "1h")) == {0: 1.0, 1: 2.5}
-    assert closes_of(store.read_table("ohlcv", BTC, "1h", as_of_ms=150)) == {0: 1.0, 1: 2.0}
-    listed = {found.name: found.size_bytes for found in store._objects.list()}
-    with database.transaction() as connection:
-        rows = connection.execute(sa.text("SELECT object_name, revisions_name FROM dataset_heads")).all()
-    named = {name for row in rows for name in row}
-    assert named < set(listed)
-    result = store.sweep(-10)
-    assert result.objects_removed == 1
-    assert {found.name for found in store._objects.list()} == named
-    assert closes_of(store.read_table("ohlcv", BTC, "1h")) == {0: 1.0, 1: 2.5}
-
-
-def test_a_failing_object_store_changes_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = CandleStore("memory://desk/failing", database)
-    merge(store, candle_rows({0: 1.0}), 1)
-    names = {found.name for found in store._objects.list()}
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("503 Slow Down")
-
-    monkeypatch.setattr(type(store._objects._remote), "write_bytes", refuse)
-    with pytest.raises(StoreError, match="503 Slow Down"):
-        merge(store, candle_rows({0: 2.0}), 2)
-    assert {found.name for found in store._objects.list()} == names
-    assert closes_of(store.read_table("ohlcv", BTC, "1h")) == {0: 1.0}

@@ -54,7 +54,7 @@ inserted = restated = writes = 0
 print("started", flush=True)
 sys.stdin.readline()
 until = time.monotonic() + float(sys.argv[4])
-while time.monotonic() < until:
+while time.monotonic() < until or writes < 10:
     fresh = range(own, own + drawn.randint(1, 20))
     own = fresh.stop
     shared = set(drawn.sample(range(100), 5))
@@ -85,7 +85,7 @@ def test_two_processes_that_write_one_month_lose_and_double_nothing(
     inserted, restated, writes, ends = (list(each) for each in zip(*said, strict=True))
     table = candle_store.read_table("ohlcv", BTC, "1m")
     minutes = [(time_ - NOVEMBER) // MINUTE for time_ in times(table)]
-    assert min(writes) > 5, "the writers did not get to write"
+    assert min(writes) >= 10
     assert len(set(minutes)) == len(minutes)
     expected = {minute for number, end in ((1, ends[0]), (2, ends[1])) for minute in range(1000 + number * 10_000, end)}
     assert expected == {minute for minute in minutes if minute >= 1000}
@@ -109,7 +109,7 @@ while True:
     number += 1
     with store.begin(partitions) as transaction:
         for partition in partitions:
-            transaction.merge(partition, rows(range(3000), number), known_at_ms=START + number, replace=True)
+            transaction.merge(partition, rows(range(500), number), known_at_ms=START + number, replace=True)
     print(number, flush=True)
 """
 )
@@ -132,7 +132,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_or_the_new_state_everywh
         found = set()
         for dataset in DATASETS:
             table = candle_store.read_table(dataset, BTC, "1m")
-            assert table.num_rows == 3000
+            assert table.num_rows == 500
             found |= set(table["close"].to_pylist())
         assert len(found) == 1, f"torn: {sorted(found)}"
         assert found.pop() in (promised, promised + 1)

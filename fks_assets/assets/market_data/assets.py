@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from fks_assets.assets.events import PARTITIONS_PER_RUN, PartitionReport, asked_by_a_person, finished, materialization, raise_for_failures
+from fks_assets.assets.events import PARTITIONS_PER_RUN, PartitionReport, asked_by_a_person, final_errors, finished, materialization, raise_for_failures
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.market_data import MarketData
@@ -52,16 +52,17 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
         asked = [split_partition_key(key) for key in context.partition_keys]
         markets, months = (list(dict.fromkeys(part)) for part in zip(*asked, strict=True))
         failures, total = [], 0
-        for result in sync_candles(stores, market_data, markets, sorted(months), timeframe, mode=mode, run_id=context.run_id):
-            total += 1
-            if result.error is not None:
-                context.log.warning(f"{result.partition.key}: {result.error}")
-                failures.append((result.partition.key, result.error))
-            if result.changed or (by_person and result.error is None):
-                report = PartitionReport(
-                    result.partition.key, result.head.content_hash, metadata=ohlcv_metadata(stores, timeframe, result)
-                )
-                yield materialization(f"ohlcv_{timeframe}", CODE_VERSION, report)
+        with final_errors():
+            for result in sync_candles(stores, market_data, markets, sorted(months), timeframe, mode=mode, run_id=context.run_id):
+                total += 1
+                if result.error is not None:
+                    context.log.warning(f"{result.partition.key}: {result.error}")
+                    failures.append((result.partition.key, result.error))
+                if result.changed or (by_person and result.error is None):
+                    report = PartitionReport(
+                        result.partition.key, result.head.content_hash, metadata=ohlcv_metadata(stores, timeframe, result)
+                    )
+                    yield materialization(f"ohlcv_{timeframe}", CODE_VERSION, report)
         raise_for_failures(failures, total, tolerate_some=not by_person)
         yield finished()
 

@@ -15,9 +15,16 @@ VOICES = (
     {BUY: "close below the lower band", SELL: "close above the upper band"},
     {BUY: "uptrend", SELL: "downtrend"},
 )
-BALLOTS = tuple(product((SELL, HOLD, BUY), repeat=len(VOICES)))
 STANDS_STILL = "the market stands still"
 LOWEST_REWARD_TO_RISK = 1.5
+
+
+def _words(ballot: tuple[int, ...]) -> str:
+    return "; ".join(voice[vote] for voice, vote in zip(VOICES, ballot, strict=True) if vote != HOLD) or "nobody votes"
+
+
+# In the order of the ballots read as numbers of base 3, the first voice first.
+REASONS = (*(_words(ballot) for ballot in product((SELL, HOLD, BUY), repeat=len(VOICES))), STANDS_STILL)
 
 
 class TechnicalParameters(Parameters):
@@ -88,14 +95,10 @@ class Technical(Strategy[TechnicalParameters]):
             np.abs(net) / len(VOICES),
             close - action * wanted.stop_atr * atr,
             close + action * wanted.target_atr * atr,
-            np.where(stands_still, len(BALLOTS), ballot).astype(np.int16),
-            (*(_words(each) for each in BALLOTS), STANDS_STILL),
+            np.where(stands_still, len(REASONS) - 1, ballot).astype(np.int16),
+            REASONS,
         )
 
 
 def _vote(buy: np.ndarray, sell: np.ndarray) -> np.ndarray:
     return buy.astype(np.int8) - sell.astype(np.int8)
-
-
-def _words(ballot: tuple[int, ...]) -> str:
-    return "; ".join(voice[vote] for voice, vote in zip(VOICES, ballot, strict=True) if vote != HOLD) or "nobody votes"
