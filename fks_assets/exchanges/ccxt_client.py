@@ -27,7 +27,7 @@ class ThroughTransport:
 
 
 def build_client(profile: ExchangeProfile, transport: HttpTransport) -> Any:
-    """Return the ccxt exchange of the profile's dialect, pointed at the profile's URL. It holds no session and needs no closing."""
+    """Return the ccxt exchange of the profile's dialect, pointed at the profile's URL; it holds no session of its own."""
     dialect = profile.api
     ccxt_class = load_exchange_class(dialect.ccxt_id)
     client_class = type(ccxt_class.__name__, (ThroughTransport, ccxt_class), {})

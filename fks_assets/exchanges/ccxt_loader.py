@@ -1,9 +1,9 @@
 """Load one asynchronous ccxt exchange class without the hundred others.
 
-`import ccxt.async_support` compiles and runs every exchange that ccxt knows, which takes about a second longer than one class. The
-class itself needs only `ccxt.base` and `ccxt.async_support.base`; the two packages' `__init__` files are what pulls in the rest, so
-they are replaced by empty packages while the one class is imported. Afterwards they are taken away again: a later `import ccxt`
-runs in full and shares every module, and so every error class, that was loaded here.
+`import ccxt.async_support` runs every exchange that ccxt knows, which takes about a second longer than one class. The class
+needs only `ccxt.base` and `ccxt.async_support.base`; the two packages' `__init__` files are what pulls in the rest, so they are
+replaced by empty packages while the one class is imported. Afterwards they are taken away again: a later `import ccxt` runs in
+full and shares every module, and so every error class, that was loaded here.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What is known about each exchange API that the gateway speaks: endpoints, page sizes, weights and limits. Loads nothing heavy."""
+"""What is known about each exchange API that the gateway speaks: endpoints, page sizes, weights, limits. Loads nothing heavy."""
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -36,9 +36,10 @@ class RequestLimit:
 class Dialect:
     """One exchange's public REST API.
 
-    `weights` prices each endpoint by the last part of its path; `history_rows` is the number of newest candles beyond which
-    the exchange gives nothing; `currency_codes` are its own codes for coins that it calls differently; `asked_only` says that it never answers rows outside the asked window; `ban_seconds` is how long
-    to stay silent when a refusal for too many requests (by HTTP status, or 0 for one inside the body) names no time itself.
+    `weights` prices each endpoint by the last part of its path. `history_rows` is the number of newest candles beyond which the
+    exchange gives nothing. `currency_codes` are its own codes for coins that it calls differently. `asked_only` says that it
+    never answers rows outside the asked window. `ban_seconds` is how long to stay silent when a refusal for too many requests
+    (by HTTP status, or 0 for one inside the body) names no time itself.
     """
 
     name: str

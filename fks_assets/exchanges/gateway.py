@@ -1,8 +1,8 @@
-"""Public market data of one exchange: its clock, its markets and its closed candles, each answer checked before it is believed."""
+"""Public market data of one exchange: its clock, markets and closed candles, each answer checked before it is believed."""
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -32,14 +32,19 @@ class FetchedCandles:
     """Closed candles of the asked window, and what else the answers told.
 
     `exchange_time_ms` is the exchange's clock when asking; `requests` counts what was sent. Candles before `unreachable_before`
-    (ms, None when there is no such bound) cannot be had from this exchange any more; others that are absent do not exist there.
+    (ms, None when there is no such bound) cannot be had from this exchange any more. After it and before `known_until` (ms) a
+    candle that is neither here nor quarantined does not exist there; later ones may still come.
     """
 
     candles: Candles
     quarantined: tuple[QuarantinedRow, ...]
     exchange_time_ms: int
     requests: int
+    known_until: int
     unreachable_before: int | None = None
+
+
+_Page = tuple[Candles, tuple[QuarantinedRow, ...]]
 
 
 @dataclass(slots=True)
@@ -120,7 +125,7 @@ class ExchangeGateway:
         ask_end = end + timeframe.milliseconds if end > now - UNFOLLOWED_MS else end
         query = _Query(symbol, timeframe, timeframe.ceil(start_ms), end, ask_end, now, Tally())
         if query.start_ms >= query.end_ms:
-            return FetchedCandles(empty_candles(), (), now, 0)
+            return FetchedCandles(empty_candles(), (), now, 0, min(end, query.start_ms))
         try:
             return await (self._fetch_pages(query) if self._api.history_rows is None else self._fetch_latest(query))
         except ExchangeError as error:
@@ -129,8 +134,9 @@ class ExchangeGateway:
 
     def settled(self, fetched: FetchedCandles, timeframe: Timeframe) -> FetchedCandles:
         """Return the result with those candles only that are closed beyond doubt."""
-        closed_until = max(self._newest_seen_ms, fetched.exchange_time_ms - UNFOLLOWED_MS)
-        return replace(fetched, candles=fetched.candles.between(0, closed_until - timeframe.milliseconds + 1))
+        closed_until = timeframe.floor(max(self._newest_seen_ms, fetched.exchange_time_ms - UNFOLLOWED_MS))
+        known_until = min(fetched.known_until, closed_until)
+        return replace(fetched, candles=fetched.candles.between(0, known_until), known_until=known_until)
 
     def require_askable(self, symbol: str, timeframe: Timeframe) -> None:
         """Raise InvalidInput unless the exchange's API can be asked for these candles."""
@@ -141,31 +147,49 @@ class ExchangeGateway:
     async def _fetch_pages(self, query: _Query) -> FetchedCandles:
         span = self._api.page_rows * query.timeframe.milliseconds
         windows = [(start, min(start + span, query.ask_end_ms)) for start in range(query.start_ms, query.ask_end_ms, span)]
-        pages: list[tuple[Candles, tuple[QuarantinedRow, ...]]] = []
+        pages: list[_Page] = []
         if len(windows) > _PAGES_WITHOUT_PROBE:
             pages.append(await self._page(query, *windows.pop(0)))
             if not len(pages[0][0]) and not pages[0][1]:
                 first = await self._first_open(query, windows[0][0])
                 windows = [window for window in windows if window[1] > first]
-        pages += await _all_or_none([self._page(query, *window) for window in windows])
+        pages += await self._all_pages(query, windows)
         quarantined = tuple(row for _, rows in pages for row in rows)
         candles = concatenate([candles for candles, _ in pages]).between(query.start_ms, query.end_ms)
-        return FetchedCandles(candles, quarantined, query.now_ms, query.tally.requests)
+        return FetchedCandles(candles, quarantined, query.now_ms, query.tally.requests, query.end_ms)
 
     async def _fetch_latest(self, query: _Query) -> FetchedCandles:
         """Return what is left of the window where only the newest candles can be had, all in one answer."""
         step, count = query.timeframe.milliseconds, self._api.history_rows or 0
         running = query.timeframe.floor(query.now_ms)
         if query.end_ms < running - count * step:
-            return FetchedCandles(empty_candles(), (), query.now_ms, 0, running - (count - 1) * step)
+            return FetchedCandles(empty_candles(), (), query.now_ms, 0, query.end_ms, running - (count - 1) * step)
         rows = await self._rows(query, query.start_ms, None, self._api.page_rows)
         candles, quarantined = await self._screen(query, rows, query.start_ms, query.ask_end_ms)
         oldest = int(rows.open_time.min()) if len(rows.open_time) else query.start_ms
         unreachable = oldest if len(rows) >= count and oldest > query.start_ms else None
         candles = candles.between(query.start_ms, query.end_ms)
-        return FetchedCandles(candles, quarantined, query.now_ms, query.tally.requests, unreachable)
+        return FetchedCandles(candles, quarantined, query.now_ms, query.tally.requests, query.end_ms, unreachable)
 
-    async def _page(self, query: _Query, start_ms: int, end_ms: int) -> tuple[Candles, tuple[QuarantinedRow, ...]]:
+    async def _all_pages(self, query: _Query, windows: Sequence[tuple[int, int]]) -> list[_Page]:
+        """Return the pages, fetched concurrently over the profile's connections; at the first error stop and raise it."""
+        pages: list[_Page] = []
+        queue = iter(windows)
+
+        async def work() -> None:
+            for window in queue:
+                pages.append(await self._page(query, *window))
+
+        workers = [asyncio.create_task(work()) for _ in range(min(len(windows), self._profile.connections))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return pages
+
+    async def _page(self, query: _Query, start_ms: int, end_ms: int) -> _Page:
         rows = await self._rows(query, start_ms, end_ms, self._api.page_rows)
         return await self._screen(query, rows, start_ms, end_ms)
 
@@ -184,9 +208,7 @@ class ExchangeGateway:
 
         return await self._transport.read(url, self._api.candles_endpoint, parse, tally=query.tally)
 
-    async def _screen(
-        self, query: _Query, rows: RawRows, start_ms: int, end_ms: int
-    ) -> tuple[Candles, tuple[QuarantinedRow, ...]]:
+    async def _screen(self, query: _Query, rows: RawRows, start_ms: int, end_ms: int) -> _Page:
         latest = query.timeframe.floor(await self.clock_ms()) + query.timeframe.milliseconds
         window = Window(start_ms, end_ms, query.end_ms, latest, self._api.asked_only)
         candles, quarantined = screen_rows(rows, query.timeframe, window)
@@ -208,14 +230,3 @@ class ExchangeGateway:
     @property
     def _judge(self) -> Any:
         return self._client.judge
-
-
-async def _all_or_none(calls: list[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Return the results in order; at the first error stop the others and raise it."""
-    tasks = [asyncio.create_task(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -146,8 +146,8 @@ def _shown(value: Any) -> str:
 def _fast_binance_rows(body: bytes) -> RawRows | None:
     """Return the rows if the body is byte for byte of the usual form, else None: then the exact path decides and names the fault.
 
-    With its digits removed, such a body is one known row repeated, which proves quotes, brackets, commas, signs and decimal points
-    at the cost of one pass. What that cannot see is a digit where none may be; the places next to quotes and brackets show it.
+    With its digits removed, such a body is one known row repeated, which proves quotes, brackets, commas, signs and points at the
+    cost of one pass. What that cannot see is a digit where none may be; the places next to quotes and brackets show it.
     """
     count = body.count(b"]") - 1
     if count < _FEWEST_ROWS_FOR_ARROW or body.translate(None, _DIGITS) != _skeleton(count) or not _digits_are_in_place(body):

@@ -14,8 +14,11 @@ _LENGTHS = (*(timeframe.milliseconds for timeframe in TIMEFRAMES.values()), 1000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was asked: candles that open in [start_ms, end_ms). Those from `open_from_ms` on are not closed; a row that opens after
-    `latest_ms` is in the future. `asked_only` says that the exchange never answers more than it was asked for."""
+    """What was asked: candles that open in [start_ms, end_ms).
+
+    Those from `open_from_ms` on are not closed; a row that opens after `latest_ms` is in the future. `asked_only` says that the
+    exchange never answers more than it was asked for.
+    """
 
     start_ms: int
     end_ms: int

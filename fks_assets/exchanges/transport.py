@@ -1,4 +1,4 @@
-"""Read from an exchange over HTTP within hard bounds: one deadline for a call, a body limit, the shared request budget, few retries."""
+"""Read from an exchange over HTTP within hard bounds: a deadline for each call, a body limit, the shared budget, few retries."""
 
 import asyncio
 import random
@@ -42,7 +42,7 @@ class HttpTransport:
     def __init__(self, profile: ExchangeProfile, budget: RateBudget, *, jitter: random.Random | None = None) -> None:
         self._profile = profile
         self._budget = budget
-        self._jitter = jitter or random.Random(unique_name())
+        self._jitter = jitter or random.Random(unique_name())  # noqa: S311 (spreads retries, guards nothing)
         self._slots = asyncio.Semaphore(profile.connections)
         self._session: aiohttp.ClientSession | None = None
 

@@ -25,6 +25,7 @@ from fks_assets.simulator.source import CandleSource
 
 HOST = "127.0.0.1"
 _PATHS = {"binance": "/api/v3/{endpoint:path}", "kraken": "/0/public/{endpoint:path}"}
+REPLAY_MARGIN_MS = 3 * 3_600_000
 
 
 def build_exchange(
@@ -36,7 +37,10 @@ def build_exchange(
     start_ms: int | None = None,
     dialect: str | None = None,
 ) -> SimulatedExchange:
-    """Return an exchange of generated markets, or of recorded ones with the clock just after the last recorded candle."""
+    """Return an exchange of generated markets, or of recorded ones with the clock REPLAY_MARGIN_MS after them.
+
+    The margin lets a careful client, which waits to see a candle followed by another one, take the last one as closed.
+    """
     if dialect is not None and dialect not in ALL_DIALECTS:
         raise InvalidInput(f"dialect {dialect!r} is unknown; known: {', '.join(sorted(ALL_DIALECTS))}")
     plan = FaultPlan() if faults is None else FaultPlan(*read_fault_file(faults))
@@ -45,7 +49,7 @@ def build_exchange(
         source = GeneratedMarkets(seed)
     else:
         source = ReplayedMarkets(replay)
-        start_ms = source.end_ms if start_ms is None else start_ms
+        start_ms = source.end_ms + REPLAY_MARGIN_MS if start_ms is None else start_ms
     dialects = ALL_DIALECTS if dialect is None else frozenset(one for one in ALL_DIALECTS if one == dialect)
     return SimulatedExchange(source, SimulatedClock(start_ms, speed), faults=plan, dialects=dialects)
 

@@ -38,6 +38,7 @@ _STATUS = {
     "QUEUED": RunStatus.PENDING,
     "NOT_STARTED": RunStatus.PENDING,
     "MANAGED": RunStatus.PENDING,
+    "SUSPENDED": RunStatus.PENDING,
     "STARTING": RunStatus.PENDING,
     "STARTED": RunStatus.STARTED,
     "CANCELING": RunStatus.STARTED,

@@ -1,11 +1,13 @@
 """Log files of the services: appended to by the services themselves, cut by the supervisor so that they cannot fill the disk."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 LARGEST_LOG_BYTES = 10 * 2**20
 KEPT_LOGS = 2
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def open_log(path: Path) -> int:
@@ -30,10 +32,10 @@ def rotate(path: Path, largest_bytes: int = LARGEST_LOG_BYTES, kept: int = KEPT_
 
 
 def last_line(path: Path) -> str:
-    """Return the last line with text in the log, empty when there is none; for a message to a person."""
+    """Return the last line with text in the log, without colours; empty when there is none."""
     if not path.is_file():
         return ""
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - 8192))
-        lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines()]
+        lines = [line.strip() for line in _COLOUR.sub("", stream.read().decode(errors="replace")).splitlines()]
     return next((line for line in reversed(lines) if line), "")

@@ -19,7 +19,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 SETTLED_SECONDS = 60.0
-LOUD_AFTER_FAILURES = 4
+LOUD_AFTER_FAILURES = 3
 Report = Callable[[str], None]
 
 

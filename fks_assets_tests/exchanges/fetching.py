@@ -1,4 +1,4 @@
-"""Download 200 candles of some simulated markets; run as a module, a process that does so until it has met a ban and outlived it."""
+"""Download 200 candles of some simulated markets; as a process: until a ban was met and outlived."""
 
 import json
 import sys

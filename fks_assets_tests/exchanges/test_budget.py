@@ -48,13 +48,13 @@ def test_processes_spend_no_more_than_one_bucket_and_the_one_with_heavy_calls_is
     parts = take_in_processes(database_url, 2.0, weights, FAST, callers=10)
     assert len(parts[0]) > 10
     assert len(parts[2]) >= 3
-    grants = sorted((time, weight) for part, weight in zip(parts, weights, strict=True) for time in part)
+    grants = sorted((at, weight) for part, weight in zip(parts, weights, strict=True) for at in part)
     noticed_late = sum(weights)
     for first in range(0, len(grants), 5):
         spent = 0
-        for time, weight in grants[first:]:
+        for at, weight in grants[first:]:
             spent += weight
-            assert spent <= FAST.burst + (time - grants[first][0]) * FAST.per_second + noticed_late
+            assert spent <= FAST.burst + (at - grants[first][0]) * FAST.per_second + noticed_late
 
 
 def test_what_the_bucket_offers_is_really_used(engine: sa.Engine):

@@ -1,4 +1,4 @@
-"""Each public endpoint × each fault, over real HTTP: correct candles or a typed error that says what happened, and never both wrong."""
+"""Each public endpoint × each fault, over real HTTP: either correct candles or a typed error that says what happened."""
 
 import asyncio
 import json

@@ -35,7 +35,7 @@ def recorded() -> dict[str, np.ndarray]:
 
 def test_recorded_years_arrive_exactly_and_indicators_do_not_depend_on_the_order_of_months(home, database_url, recorded) -> None:
     assert len(SYMBOLS) == 8
-    with running_simulator(replay=FOLDER, start_ms=1_665_496_800_000) as simulator:
+    with running_simulator(replay=FOLDER) as simulator:
         desk = build_desk(
             home,
             database_url,

@@ -9,6 +9,7 @@ import pytest
 
 from fks_assets.errors import InvalidInput
 from fks_assets.simulator.inprocess import running_simulator
+from fks_assets.simulator.server import REPLAY_MARGIN_MS
 from fks_assets.simulator.recordings import read_recordings
 from fks_assets_tests.shared_data import SHARED, requires_shared
 from fks_assets_tests.simulator.plain_http import get
@@ -50,7 +51,7 @@ def test_a_json_recording_comes_back_row_for_row_with_its_hole(tmp_path: Path) -
             and status["kind"] == "replayed"
             and status["markets"] == ["ABC-USDT"]
         )
-        assert status["clock"]["now_ms"] == START + 30 * HOUR
+        assert status["clock"]["now_ms"] == START + 30 * HOUR + REPLAY_MARGIN_MS
         assert series(simulator.url, "ABC/USDT", "1h", page=10) == rows
         assert get(simulator.url, "/api/v3/klines?symbol=ABCUSDT&interval=1d&startTime=0").json == []
         assert get(simulator.url, "/api/v3/klines?symbol=ABCUSDT&interval=5m").json == []
