@@ -13,7 +13,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["fks_assets", "fks_assets.*"]),
-    package_data={"fks_assets": ["desk.toml", "py.typed"]},
+    package_data={"fks_assets": ["desk.toml", "py.typed", "stores/migrations/script.py.mako"]},
     install_requires=[
         f"dagster=={DAGSTER}",
         f"dagster-webserver=={DAGSTER}",
@@ -26,7 +26,7 @@ setup(
         "pandas>=2.3.3,<4",
         "numpy>=2.0",
         "pyarrow>=17",
-        "ta-lib>=0.6.7",
+        "ta-lib>=0.8",
         "ccxt>=4.5.90,<5",
         "aiohttp>=3.10",
         "orjson>=3.10",

@@ -36,7 +36,8 @@ class DeskCommands(TyperGroup):
 
 
 def _say(error: object, code: int) -> int:
-    print(f"fks: {' '.join(str(error).split())}", file=sys.stderr)
+    text = " ".join(str(error).split()).replace("Value error, ", "")
+    print(f"fks: {text}", file=sys.stderr)
     return code
 
 

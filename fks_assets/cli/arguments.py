@@ -1,5 +1,6 @@
 """What people type: markets, timeframes and times; each wrong one is an InvalidInput that names it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,28 @@ from fks_assets.quant.timeframes import Timeframe, parse_timeframe
 if TYPE_CHECKING:
     from fks_assets.settings import Settings
 
+
+def number(least: float, most: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
+    """Return a parser of an option's number within [least, most]; it raises InvalidInput that names what was typed."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise InvalidInput(f"{text!r} is not a {'whole ' if kind is int else ''}number") from None
+        if not least <= value <= most:
+            raise InvalidInput(f"{text} is not between {least:,} and {most:,}")
+        return value
+
+    return parse
+
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 FromOption = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-01 or 2026-11-01T12:00Z, included.")]
 ToOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="As --from, excluded.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Newest rows to show without --from.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", parser=number(1, 1_000_000), metavar="ROWS", help="Newest rows to show without --from.")
+]
 MarketArgument = Annotated[str, typer.Argument(metavar="MARKET", help="BTC-USDT, or BTC-USDT@binance for another exchange's.")]
 TimeframeArgument = Annotated[str, typer.Argument(metavar="TIMEFRAME", help="5m, 1h, 1d, …")]
 

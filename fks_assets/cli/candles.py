@@ -126,9 +126,9 @@ def _show(
     stores = Stores(settings)
     _require_stored(stores, dataset, market, timeframe)
     if start_ms is None and as_of_ms is None:
-        table = stores.candles.rows_before(dataset, market, timeframe, LATEST_MS if end_ms is None else end_ms, limit)
+        table = stores.candles.rows_before(dataset, market, timeframe.name, LATEST_MS if end_ms is None else end_ms, limit)
     else:
-        table = stores.candles.read_table(dataset, market, timeframe, start_ms, end_ms, as_of_ms=as_of_ms)
+        table = stores.candles.read_table(dataset, market, timeframe.name, start_ms, end_ms, as_of_ms=as_of_ms)
         if start_ms is None:
             table = table.slice(max(0, table.num_rows - limit))
     rows: list[dict[str, Any]] = table.to_pylist()

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from fks_assets.cli.arguments import JsonFlag
+from fks_assets.cli.arguments import JsonFlag, number
 from fks_assets.errors import InvalidInput
 
 ExchangeOption = Annotated[str | None, typer.Option("--exchange", help="simulated, binance, kraken or another of the settings.")]
-PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the web UI on 127.0.0.1.")]
+PortOption = Annotated[
+    int | None, typer.Option("--port", parser=number(1, 65535), metavar="PORT", help="Port of the web UI on 127.0.0.1.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +46,10 @@ def up(
 
 def down(
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, max=600, help="Seconds after which what is left is killed.")
+        float,
+        typer.Option(
+            "--timeout", parser=number(1, 600, float), metavar="SECONDS", help="Seconds after which what is left is killed."
+        ),
     ] = 90.0,
 ) -> None:
     """Stop the desk of this FKS_HOME and wait until nothing of it is left."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fks_assets.cli.arguments import JsonFlag, market_of
+from fks_assets.cli.arguments import JsonFlag, market_of, number
 
 if TYPE_CHECKING:
     from fks_assets.supervisor.graphql import DeskApi, RunStatus
@@ -24,7 +24,9 @@ def run(
     market: Annotated[str | None, typer.Option("--market", help="One market instead of all.")] = None,
     month: Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Not the open month.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 when it failed.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait at most.")] = 3600.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", parser=number(1, 86_400, float), metavar="SECONDS", help="Seconds to wait at most.")
+    ] = 3600.0,
     json: JsonFlag = False,
 ) -> None:
     """Run a job of the running desk now: what is behind, or the partitions named."""
@@ -75,7 +77,7 @@ def _wait(api: "DeskApi", run_id: str, timeout: float) -> "RunStatus":
 
 
 def runs(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The newest runs to show.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", parser=number(1, 1000), metavar="ROWS", help="The newest runs to show.")] = 20,
     status: Annotated[str | None, typer.Option("--status", help="PENDING, STARTED, SUCCESS or FAILURE.")] = None,
     json: JsonFlag = False,
 ) -> None:

@@ -5,13 +5,18 @@ from typing import Annotated
 
 import typer
 
-from fks_assets.cli.arguments import time_of
+from fks_assets.cli.arguments import number, time_of
 from fks_assets.errors import InvalidInput
 
 DIALECTS = ("binance", "kraken")
 _Replay = Annotated[Path | None, typer.Option("--replay", metavar="DIR", help="Serve the recorded candles of a directory.")]
 _Faults = Annotated[Path | None, typer.Option("--faults", metavar="FILE", help="Fault rules, TOML or JSON.")]
-_Speed = Annotated[float | None, typer.Option("--speed", min=0, help="Simulated seconds in a real one; 0 stands still.")]
+_Speed = Annotated[
+    float | None,
+    typer.Option(
+        "--speed", parser=number(0, 100_000, float), metavar="X", help="Simulated seconds in a real one; 0 stands still."
+    ),
+]
 _Start = Annotated[str | None, typer.Option("--start", metavar="TIME", help="Simulated time to begin with (UTC).")]
 
 
@@ -21,8 +26,12 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     replay: _Replay = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 takes any free port.")] = 8787,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Which generated market.")] = None,
+    port: Annotated[
+        int, typer.Option("--port", parser=number(0, 65535), metavar="PORT", help="On 127.0.0.1; 0 takes any free port.")
+    ] = 8787,
+    seed: Annotated[
+        int | None, typer.Option("--seed", parser=number(0, 2**63 - 1), metavar="N", help="Which generated market.")
+    ] = None,
     faults: _Faults = None,
     speed: _Speed = None,
     start: _Start = None,

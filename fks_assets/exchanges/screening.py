@@ -1,4 +1,4 @@
-"""Separate an answer's rows into closed candles inside the asked window and rows that may not be used."""
+"""Separate an answer's rows into candles inside the asked window and rows that may not be used."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,8 @@ class Window:
 def screen_rows(rows: RawRows, timeframe: Timeframe, window: Window) -> tuple[Candles, tuple[QuarantinedRow, ...]]:
     """Return (candles, quarantined rows) of one answer, in whatever order its rows came.
 
-    Unfinished candles are dropped. Rows outside the window are dropped if the exchange is known to give more, else quarantined.
+    Unfinished candles inside the window stay, but are not reported when they are bad; others are dropped. Rows outside the window
+    are dropped if the exchange is known to give more, else quarantined.
     Rows that repeat an open time count once if they agree; if not, none of them is used.
     """
     quarantined = [row for row in rows.unreadable if _concerns(row.open_time, window)]
@@ -45,7 +46,8 @@ def screen_rows(rows: RawRows, timeframe: Timeframe, window: Window) -> tuple[Ca
     if not expected:
         usable, outside = _cut(usable, window)
         quarantined += outside
-    return usable, tuple(sorted(quarantined, key=lambda row: row.open_time))
+    reported = [row for row in quarantined if row.open_time < window.open_from_ms or row.open_time > window.latest_ms]
+    return usable, tuple(sorted(reported, key=lambda row: row.open_time))
 
 
 def timeframe_fault(rows: RawRows, timeframe: Timeframe) -> str | None:

@@ -4,15 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fks_assets.quant.indicators import WARMUP_ROWS
 from fks_assets.quant.markets import Market
 from fks_assets.quant.timeframes import Timeframe, month_window
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candles import PartitionHead
 from fks_assets.stores.lineage import InputRef, latest_inputs
-
-STRATEGY_LOOKBACK_ROWS = 100
-LOOKBACK_ROWS = WARMUP_ROWS + STRATEGY_LOOKBACK_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +19,7 @@ class Derivation:
     month: str
     key: str
     candles: PartitionHead
+    lookback_rows: int
     inputs: tuple[InputRef, ...]
     up_to_date: bool
     recorded_hash: str | None
@@ -41,11 +38,12 @@ def plan_derivations(
     code_version: str,
     settings_hash: str,
     upstream: Sequence[str],
+    lookback_rows: int,
 ) -> Iterator[Derivation]:
     """Yield the months of `keys` that hold candles, oldest first in each market.
 
     The inputs of a month are its own partition of each dataset in `upstream`, and the earlier months of candles that its look-back of
-    LOOKBACK_ROWS rows reaches into. A month is up to date when inputs, code and settings are those of its last materialisation.
+    `lookback_rows` rows reaches into. A month is up to date when inputs, code and settings are those of its last materialisation.
     """
     markets = list(dict.fromkeys(market for market, _ in keys))
     by_market: dict[str, dict[Market, dict[str, PartitionHead]]] = {dataset: defaultdict(dict) for dataset in upstream}
@@ -58,7 +56,7 @@ def plan_derivations(
         months = by_market["ohlcv"][market]
         if month not in months:
             continue
-        reach = list(_reach(months, month))
+        reach = list(_reach(months, month, lookback_rows))
         inputs = sorted(
             InputRef(f"{dataset}_{timeframe}", f"{market.key}|{each}", heads[market][each].content_hash)
             for dataset, heads in by_market.items()
@@ -68,14 +66,14 @@ def plan_derivations(
         key = f"{market.key}|{month}"
         last = recorded.get(key)
         same = last is not None and (list(last.inputs), last.code_version, last.settings_hash) == (inputs, code_version, settings_hash)
-        yield Derivation(market, month, key, months[month], tuple(inputs), same, last.content_hash if last else None)
+        yield Derivation(market, month, key, months[month], lookback_rows, tuple(inputs), same, last.content_hash if last else None)
 
 
-def _reach(months: dict[str, PartitionHead], month: str) -> Iterator[str]:
+def _reach(months: dict[str, PartitionHead], month: str, lookback_rows: int) -> Iterator[str]:
     earlier = sorted((each for each in months if each < month), reverse=True)
     rows, reached = 0, [month]
     for each in earlier:
-        if rows >= LOOKBACK_ROWS:
+        if rows >= lookback_rows:
             break
         rows += months[each].row_count
         reached.append(each)

@@ -35,10 +35,20 @@ def build_indicators_asset(timeframe: Timeframe, partitions: dg.PartitionsDefini
         from fks_assets.assets.analysis.derive import plan_derivations
         from fks_assets.assets.analysis.presentation import derived_metadata, indicator_chart
         from fks_assets.assets.analysis.write import Derive, indicator_tables
+        from fks_assets.quant.indicators import WARMUP_ROWS
 
         by_person = asked_by_a_person(context)
         keys = [split_partition_key(key) for key in context.partition_keys]
-        plan = plan_derivations(stores, name, timeframe, keys, code_version=CODE_VERSION, settings_hash="", upstream=["ohlcv"])
+        plan = plan_derivations(
+            stores,
+            name,
+            timeframe,
+            keys,
+            code_version=CODE_VERSION,
+            settings_hash="",
+            upstream=["ohlcv"],
+            lookback_rows=WARMUP_ROWS,
+        )
         derive = Derive(stores, name, timeframe, indicator_tables, CODE_VERSION, "", context.run_id)
         for derived in derive.write((month for month in plan if by_person or not month.up_to_date)):
             month, head = derived.month, derived.heads[0]

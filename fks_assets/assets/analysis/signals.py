@@ -47,7 +47,14 @@ def build_signals_asset(
         settings = settings_hash(chosen)
         plan = list(
             plan_derivations(
-                stores, name, timeframe, keys, code_version=CODE_VERSION, settings_hash=settings, upstream=["ohlcv", "indicators"]
+                stores,
+                name,
+                timeframe,
+                keys,
+                code_version=CODE_VERSION,
+                settings_hash=settings,
+                upstream=["ohlcv", "indicators"],
+                lookback_rows=max(strategy.lookback_rows for strategy in chosen),
             )
         )
         derive = Derive(stores, name, timeframe, signal_tables(chosen), CODE_VERSION, settings, context.run_id)

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from fks_assets.assets.analysis.derive import LOOKBACK_ROWS, Derivation
+from fks_assets.assets.analysis.derive import Derivation
 from fks_assets.clock import now_ms
 from fks_assets.errors import InsufficientData
 from fks_assets.quant.candles import Candles, concatenate
@@ -129,7 +129,7 @@ def combined_hash(heads: Sequence[PartitionHead]) -> str:
 
 def _with_lookback(stores: Stores, timeframe: Timeframe, month: Derivation) -> tuple[Candles, int]:
     start, end = month.window
-    earlier = stores.candles.rows_before("ohlcv", month.market, timeframe.name, start, LOOKBACK_ROWS)
+    earlier = stores.candles.rows_before("ohlcv", month.market, timeframe.name, start, month.lookback_rows)
     own = stores.candles.read_table("ohlcv", month.market, timeframe.name, start, end)
     return concatenate([candles_from_table(earlier), candles_from_table(own)]), earlier.num_rows
 

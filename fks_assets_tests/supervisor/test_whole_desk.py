@@ -1,0 +1,212 @@
+"""One real desk: embedded database, simulator, code server, web server and daemon, from `fks up --detach` to `fks down`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fks_assets.supervisor import ports
+from fks_assets.supervisor.state import DeskState, read_state
+from fks_assets_tests.supervisor.desks import PROJECT, environment_of, leftovers, wait_for
+
+SMALL_DESK = """
+exchange = "simulated"
+first_month = "{first_month}"
+timeframes = ["1h", "1d"]
+executor = "in_process"
+[history_days]
+1h = 3
+1d = 20
+[[markets]]
+symbol = "BTC-USDT"
+group = "mains"
+tier = "TIER1"
+[[markets]]
+symbol = "ETH-USDT"
+group = "mains"
+tier = "TIER1"
+[exchanges.simulated]
+dialect = "binance"
+url = "http://127.0.0.1:{port}"
+[strategies.technical]
+[strategies.breakout]
+"""
+
+
+@dataclass
+class WholeDesk:
+    home: Path
+    environment: dict[str, str]
+    said: str
+
+    @property
+    def state(self) -> DeskState:
+        found = read_state(self.home)
+        assert found is not None
+        return found
+
+    def fks(self, *arguments: str, expect: int = 0) -> str:
+        answer = subprocess.run(
+            [sys.executable, "-m", "fks_assets.cli", *arguments],
+            env=self.environment,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert answer.returncode == expect, answer.stdout + answer.stderr
+        return answer.stdout + (answer.stderr if expect else "")
+
+    def json(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
+        return json.loads(self.fks(*arguments, "--json", expect=expect))
+
+    def pid_of(self, name: str) -> int:
+        pid = next(part.pid for part in self.state.parts if part.name == name)
+        assert pid is not None
+        return pid
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeDesk]:
+    place = tmp_path_factory.mktemp("whole")
+    home, toml = place / "home", place / "desk.toml"
+    today = datetime.now(UTC)
+    first_month = f"{today.year if today.month > 2 else today.year - 1}-{(today.month - 3) % 12 + 1:02}"
+    toml.write_text(SMALL_DESK.format(port=ports.any_free(), first_month=first_month))
+    environment = environment_of(home, ports.any_free(), FKS_DESK=str(toml))
+    del environment["FKS_EXCHANGE"]
+    started = WholeDesk(home, environment, "")
+    try:
+        started.said = started.fks("up", "--detach")
+        token = started.state.token
+        yield started
+        assert "has stopped" in started.fks("down")
+        assert leftovers(token) == []
+        assert [line for line in processes_naming(home) if "embedded_keeper" not in line] == []
+        assert started.fks("down").startswith("no desk runs")
+    finally:
+        started.fks("down")
+
+
+def test_up_ends_with_a_desk_that_is_loaded_and_healthy(desk: WholeDesk) -> None:
+    assert "The desk is up after" in desk.said
+    assert "Loaded after" in desk.said
+    assert desk.state.url in desk.said
+    status = desk.json("status")
+    assert status["healthy"], status["problems"]
+    assert [part["name"] for part in status["parts"]] == ["guard", "database", "simulator", "code-server", "web-server", "daemon"]
+    assert {part["state"] for part in status["parts"]} == {"up"}
+    assert status["exchange"] == "simulated"
+    assert status["simulated"]
+    assert {report["timeframe"]: (report["markets"], report["late"], report["errors"]) for report in status["sync"]} == {
+        "1h": (2, [], {}),
+        "1d": (2, [], {}),
+    }
+    assert status["runs"]["failed"] == 0
+
+
+def test_everything_listens_on_this_machine_only(desk: WholeDesk) -> None:
+    addresses = {
+        connection.laddr.ip
+        for process in [psutil.Process(desk.state.pid), *psutil.Process(desk.state.pid).children(recursive=True)]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses == {"127.0.0.1"}
+
+
+def test_what_was_loaded_is_shown_as_tables_and_as_json(desk: WholeDesk) -> None:
+    candles = desk.json("candles", "BTC-USDT", "1h", "--limit", "30")
+    assert candles["market"] == "BTC-USDT@simulated"
+    assert candles["simulated"] is True
+    times = [row["open_time"] for row in candles["rows"]]
+    assert len(times) == 30
+    assert times == sorted(set(times))
+    assert set(candles["rows"][0]) == {
+        "open_time", "open", "high", "low", "close", "volume", "source", "is_synthetic", "known_at",
+    }  # fmt: skip
+    assert all(row["low"] <= min(row["open"], row["close"]) <= row["high"] for row in candles["rows"])
+    window = desk.json("candles", "BTC-USDT", "1h", "--from", times[3], "--to", times[6])
+    assert [row["open_time"] for row in window["rows"]] == times[3:6]
+    assert desk.json("candles", "BTC-USDT", "1h", "--as-of", "2020-01-01")["rows"] == []
+    indicators = desk.json("indicators", "ETH-USDT", "1h", "--limit", "5")
+    assert len(indicators["rows"]) == 5
+    signals = desk.json("signals", "ETH-USDT", "1h", "--limit", "5", "--strategy", "breakout")
+    assert len(signals["rows"]) == 5
+    assert "SIMULATED" in desk.fks("signals", "BTC-USDT", "1d")
+
+
+def test_a_job_is_run_by_hand_and_its_result_is_read(desk: WholeDesk) -> None:
+    month = f"{datetime.now(UTC):%Y-%m}"
+    done = desk.json("run", "risk", "--market", "BTC-USDT", "--wait")
+    assert done["status"] == "SUCCESS"
+    newest = desk.json("runs", "--limit", "1", "--status", "SUCCESS")["runs"][0]
+    assert newest["run_id"] == done["run_id"]
+    assert newest["job"] == "risk"
+    assert newest["partitions"] == f"BTC-USDT@simulated|{month}"
+    assert newest["trigger"] == "person"
+    assert {run["trigger"] for run in desk.json("runs")["runs"]} >= {"critical_path_schedule", "signals_schedule"}
+    refused = desk.fks("run", "nonsense", "--month", month, expect=2)
+    assert "job 'nonsense' is unknown; known: critical_path, risk, signals" in refused
+
+
+def test_a_sync_by_hand_brings_every_market_up_to_date(desk: WholeDesk) -> None:
+    reports = desk.json("sync", "--timeframe", "1h")["sync"]
+    assert {report["market"] for report in reports} == {"BTC-USDT@simulated", "ETH-USDT@simulated"}
+    assert all(report["error"] is None and report["newest_open"] for report in reports)
+
+
+def test_a_second_daemon_on_the_same_database_waits(desk: WholeDesk) -> None:
+    environment = {**desk.environment, "DAGSTER_HOME": str(desk.home / "dagster"), "PYTHONUNBUFFERED": "1"}
+    second = subprocess.Popen(
+        [sys.executable, "-m", "fks_assets.supervisor.daemon", "--workspace", str(desk.home / "run" / "workspace.yaml")],
+        env=environment,
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert second.stdout is not None
+        line = second.stdout.readline()
+        assert "runs on this database; this one waits until it ends" in line
+        assert str(desk.pid_of("daemon")) in line
+        assert second.poll() is None
+    finally:
+        second.kill()
+        second.wait()
+        second.stdout.close()
+
+
+def test_each_killed_process_of_the_desk_comes_back(desk: WholeDesk) -> None:
+    old = {name: desk.pid_of(name) for name in ("simulator", "code-server", "web-server", "daemon")}
+    for pid in old.values():
+        os.kill(pid, signal.SIGKILL)
+
+    def all_back() -> bool:
+        state = desk.state
+        return state.all_up and all(part.pid != old.get(part.name, 0) for part in state.parts)
+
+    wait_for(all_back, "all four replaced and answering")
+    assert desk.json("status")["healthy"]
+    assert desk.json("run", "critical_path", "--month", f"{datetime.now(UTC):%Y-%m}", "--wait")["status"] == "SUCCESS"
+
+
+def processes_naming(home: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if str(home) in command and process.pid != os.getpid():
+            found.append(command)
+    return found
