@@ -33,17 +33,21 @@ def behind(stores: Stores, *, derived: bool, signals: bool) -> Work | None:
 
 
 def _candles_behind(stores: Stores, timeframe: Timeframe, now: int) -> int | None:
-    """Return the time from which the markets of this timeframe lack candles, None when none does."""
+    """Return the time from which the markets of this timeframe lack candles, None when none does.
+
+    A tick comes as a candle closes and its run asks a few seconds later, so the grace of a closed candle is not waited for here.
+    A market whose whole history has not been synced without an error may have holes anywhere in it.
+    """
     markets = stores.settings.market_list()
-    newest_closed = first_open_candle(now, timeframe, stores.settings.grace_ms) - timeframe.milliseconds
+    newest_closed = first_open_candle(now, timeframe, 0) - timeframe.milliseconds
     records = {record.market: record for record in read_sync(stores.database, markets, [timeframe])}
     starts: list[int] = []
     for market in markets:
         record = records.get(market)
-        if record is None or record.newest_open is None or record.last_success_at is None:
+        if record is None or record.newest_open is None or record.state is not SyncState.COMPLETED:
             starts.append(history_start(stores.settings, timeframe))
-        elif record.newest_open < newest_closed or record.state is not SyncState.COMPLETED:
-            starts.append(min(record.newest_open, newest_closed))
+        elif record.newest_open < newest_closed:
+            starts.append(record.newest_open)
     return min(starts) if starts else None
 
 

@@ -66,9 +66,9 @@ class ScriptedExchange:
     def _klines(self, query: dict[str, str]) -> object:
         step = parse_timeframe(query["interval"]).milliseconds
         end = int(query.get("endTime", self.true_ms())) + 1
-        return [binance_row(time, step) for time in self.opens(step, int(query["startTime"]), end)][: int(query["limit"])]
+        return [binance_row(time, step) for time in self.opens(step, int(query["startTime"]), end)[: int(query["limit"])]]
 
     def _ohlc(self, query: dict[str, str]) -> object:
         step = int(query["interval"]) * 60_000
-        rows = [kraken_row(time) for time in self.opens(step, int(query.get("since", 0)) * 1000 + 1, self.true_ms() + 1)][-720:]
+        rows = [kraken_row(time) for time in self.opens(step, int(query.get("since", 0)) * 1000 + 1, self.true_ms() + 1)[-720:]]
         return {"error": [], "result": {"XXBTZUSD": rows, "last": rows[-2][0] if len(rows) > 1 else 0}}

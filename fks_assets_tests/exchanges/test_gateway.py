@@ -27,7 +27,7 @@ Ask = Callable[[ExchangeGateway], Awaitable[Any]]
 def ask(
     server: ScriptedServer, budget: DatabaseBudget, call: Ask, *, dialect: str = "binance", grace_ms: int = 2000, **bounds: Any
 ) -> Any:
-    profile = ExchangeProfile(dialect, dialect, server.url, **{"deadline_seconds": 3.0, **bounds})
+    profile = ExchangeProfile(dialect, dialect, server.url, **{"deadline_seconds": 10.0, **bounds})
 
     async def run() -> Any:
         async with ExchangeGateway(profile, budget, grace_ms=grace_ms) as gateway:

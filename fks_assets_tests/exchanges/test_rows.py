@@ -60,7 +60,7 @@ def test_a_recorded_kraken_answer_gives_its_rows_without_vwap_count_and_last():
     assert rows.spans is None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_mutated_body_never_reads_otherwise_on_the_fast_path_than_on_the_exact_one(data: st.DataObject):
     """The fast path may pass a body on to the exact one; when it does not, both must give the same, bit for bit."""
@@ -89,7 +89,7 @@ def test_a_mutated_body_never_reads_otherwise_on_the_fast_path_than_on_the_exact
         assert_same(rows, exact(bytes(body)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.from_regex(r"\A[0-9]{0,25}\.[0-9]{0,25}\Z"), min_size=5, max_size=5), st.integers(0, 2**62))
 def test_any_digits_give_the_same_value_on_both_paths(texts: list[str], time: int):
     row = [time, *texts, time + 9, "1.5", 7, "0.5", "0.75", "0"]

@@ -78,6 +78,7 @@ def test_gzip_is_unpacked():
         (zlib.compress(b"[]"), "br", "unknown encoding 'br'"),
         (b"x" * 1_000_001, "identity", "more than 1000000 bytes"),
     ],
+    ids=["gzip bomb", "torn gzip", "no gzip", "brotli", "oversize"],
 )
 def test_bodies_that_cannot_be_taken_are_invalid_responses(body: bytes, encoding: str, words: str):
     with (

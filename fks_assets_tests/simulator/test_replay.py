@@ -9,8 +9,8 @@ import pytest
 
 from fks_assets.errors import InvalidInput
 from fks_assets.simulator.inprocess import running_simulator
-from fks_assets.simulator.server import REPLAY_MARGIN_MS
 from fks_assets.simulator.recordings import read_recordings
+from fks_assets.simulator.server import REPLAY_MARGIN_MS
 from fks_assets_tests.shared_data import SHARED, requires_shared
 from fks_assets_tests.simulator.plain_http import get
 

@@ -68,8 +68,28 @@ class WholeDesk:
         assert answer.returncode == expect, answer.stdout + answer.stderr
         return answer.stdout + (answer.stderr if expect else "")
 
-    def json(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
-        return json.loads(self.fks(*arguments, "--json", expect=expect))
+    def fks_in_turn(self, *commands: str) -> list[str]:
+        """Return what the commands print, each of which has to end well; one process for all spares the imports."""
+        script = (
+            "import json, sys; from typer.testing import CliRunner; from fks_assets.cli import app\n"
+            "answers = [CliRunner().invoke(app, command.split()) for command in sys.argv[1:]]\n"
+            "print(json.dumps([(answer.exit_code, answer.output) for answer in answers]))"
+        )
+        answer = subprocess.run(
+            [sys.executable, "-c", script, *commands],
+            env=self.environment,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answers = json.loads(answer.stdout)
+        for command, (code, output) in zip(commands, answers, strict=True):
+            assert code == 0, f"{command}: {output}"
+        return [output for _, output in answers]
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        return json.loads(self.fks(*arguments, "--json"))
 
     def pid_of(self, name: str) -> int:
         pid = next(part.pid for part in self.state.parts if part.name == name)
@@ -127,44 +147,43 @@ def test_everything_listens_on_this_machine_only(desk: WholeDesk) -> None:
 
 
 def test_what_was_loaded_is_shown_as_tables_and_as_json(desk: WholeDesk) -> None:
-    candles = desk.json("candles", "BTC-USDT", "1h", "--limit", "30")
-    assert candles["market"] == "BTC-USDT@simulated"
-    assert candles["simulated"] is True
-    times = [row["open_time"] for row in candles["rows"]]
+    candles, early, indicators, signals, table, sync = desk.fks_in_turn(
+        "candles BTC-USDT 1h --limit 30 --json",
+        "candles BTC-USDT 1h --as-of 2020-01-01 --json",
+        "indicators ETH-USDT 1h --limit 5 --json",
+        "signals ETH-USDT 1h --limit 5 --strategy breakout --json",
+        "signals BTC-USDT 1d",
+        "sync --timeframe 1h --json",
+    )
+    shown = json.loads(candles)
+    assert (shown["market"], shown["simulated"]) == ("BTC-USDT@simulated", True)
+    times = [row["open_time"] for row in shown["rows"]]
     assert len(times) == 30
     assert times == sorted(set(times))
-    assert set(candles["rows"][0]) == {
-        "open_time", "open", "high", "low", "close", "volume", "source", "is_synthetic", "known_at",
-    }  # fmt: skip
-    assert all(row["low"] <= min(row["open"], row["close"]) <= row["high"] for row in candles["rows"])
-    window = desk.json("candles", "BTC-USDT", "1h", "--from", times[3], "--to", times[6])
-    assert [row["open_time"] for row in window["rows"]] == times[3:6]
-    assert desk.json("candles", "BTC-USDT", "1h", "--as-of", "2020-01-01")["rows"] == []
-    indicators = desk.json("indicators", "ETH-USDT", "1h", "--limit", "5")
-    assert len(indicators["rows"]) == 5
-    signals = desk.json("signals", "ETH-USDT", "1h", "--limit", "5", "--strategy", "breakout")
-    assert len(signals["rows"]) == 5
-    assert "SIMULATED" in desk.fks("signals", "BTC-USDT", "1d")
+    assert all(row["low"] <= min(row["open"], row["close"]) <= row["high"] for row in shown["rows"])
+    assert json.loads(early)["rows"] == []
+    for document in (indicators, signals):
+        assert [row["open_time"] for row in json.loads(document)["rows"]] == times[-5:]
+    assert "SIMULATED" in table
+    reports = json.loads(sync)["sync"]
+    assert {report["market"] for report in reports} == {"BTC-USDT@simulated", "ETH-USDT@simulated"}
+    assert all(report["error"] is None and report["newest_open"] >= times[-1] for report in reports)
 
 
 def test_a_job_is_run_by_hand_and_its_result_is_read(desk: WholeDesk) -> None:
     month = f"{datetime.now(UTC):%Y-%m}"
-    done = desk.json("run", "risk", "--market", "BTC-USDT", "--wait")
+    launched, newest, by_schedules = desk.fks_in_turn(
+        "run risk --market BTC-USDT --wait --json",
+        "runs --limit 1 --status SUCCESS --json",
+        "runs --json",
+    )
+    done, run = json.loads(launched), json.loads(newest)["runs"][0]
     assert done["status"] == "SUCCESS"
-    newest = desk.json("runs", "--limit", "1", "--status", "SUCCESS")["runs"][0]
-    assert newest["run_id"] == done["run_id"]
-    assert newest["job"] == "risk"
-    assert newest["partitions"] == f"BTC-USDT@simulated|{month}"
-    assert newest["trigger"] == "person"
-    assert {run["trigger"] for run in desk.json("runs")["runs"]} >= {"critical_path_schedule", "signals_schedule"}
+    assert (run["run_id"], run["job"], run["trigger"]) == (done["run_id"], "risk", "person")
+    assert run["partitions"] == f"BTC-USDT@simulated|{month}"
+    assert {each["trigger"] for each in json.loads(by_schedules)["runs"]} >= {"critical_path_schedule", "signals_schedule"}
     refused = desk.fks("run", "nonsense", "--month", month, expect=2)
     assert "job 'nonsense' is unknown; known: critical_path, risk, signals" in refused
-
-
-def test_a_sync_by_hand_brings_every_market_up_to_date(desk: WholeDesk) -> None:
-    reports = desk.json("sync", "--timeframe", "1h")["sync"]
-    assert {report["market"] for report in reports} == {"BTC-USDT@simulated", "ETH-USDT@simulated"}
-    assert all(report["error"] is None and report["newest_open"] for report in reports)
 
 
 def test_a_second_daemon_on_the_same_database_waits(desk: WholeDesk) -> None:
@@ -199,8 +218,9 @@ def test_each_killed_process_of_the_desk_comes_back(desk: WholeDesk) -> None:
         return state.all_up and all(part.pid != old.get(part.name, 0) for part in state.parts)
 
     wait_for(all_back, "all four replaced and answering")
-    assert desk.json("status")["healthy"]
-    assert desk.json("run", "critical_path", "--month", f"{datetime.now(UTC):%Y-%m}", "--wait")["status"] == "SUCCESS"
+    health, run = desk.fks_in_turn("status --json", "run upkeep --wait --json")
+    assert json.loads(health)["healthy"]
+    assert json.loads(run)["status"] == "SUCCESS"
 
 
 def processes_naming(home: Path) -> list[str]:

@@ -30,10 +30,7 @@ pytestmark = [
         not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed (Debian: apt-get install chromium chromium-driver)"
     ),
 ]
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1700,1100"
-).split()
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1700,1100"]
 PATIENCE_SECONDS = 120
 
 
@@ -100,7 +97,7 @@ def test_a_partition_materialised_in_the_web_ui_shows_its_candle_chart(
     assert browser.save_screenshot(str(tmp_path / "chart.png"))
 
 
-def _until(browser: webdriver.Chrome, condition):  # noqa: ANN001, ANN202
+def _until(browser: webdriver.Chrome, condition):
     return WebDriverWait(browser, PATIENCE_SECONDS).until(lambda _: condition())
 
 

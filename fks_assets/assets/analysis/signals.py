@@ -5,7 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from fks_assets.assets.events import PARTITIONS_PER_RUN, PartitionReport, asked_by_a_person, finished, materialization, raise_for_failures
+from fks_assets.assets.events import (
+    PARTITIONS_PER_RUN,
+    PartitionReport,
+    asked_by_a_person,
+    finished,
+    materialization,
+    raise_for_failures,
+)
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores

@@ -2,7 +2,15 @@
 
 import dagster as dg
 
-from fks_assets.assets.events import PARTITIONS_PER_RUN, PartitionReport, asked_by_a_person, final_errors, finished, materialization, raise_for_failures
+from fks_assets.assets.events import (
+    PARTITIONS_PER_RUN,
+    PartitionReport,
+    asked_by_a_person,
+    final_errors,
+    finished,
+    materialization,
+    raise_for_failures,
+)
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.market_data import MarketData
@@ -43,8 +51,8 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
         stores: dg.ResourceParam[Stores],
         market_data: dg.ResourceParam[MarketData],
     ):
-        from fks_assets.assets.market_data.presentation import ohlcv_metadata
         from fks_assets.assets.market_data.plan import SyncMode
+        from fks_assets.assets.market_data.presentation import ohlcv_metadata
         from fks_assets.assets.market_data.sync import sync_candles
 
         by_person = asked_by_a_person(context)

@@ -1,7 +1,7 @@
 """Keep candles complete: read what is stored, fetch only what is missing, store it. Used by the ohlcv assets and `fks sync`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from fks_assets.assets.market_data.history import history_start
 from fks_assets.assets.market_data.missing import Asked, holes_after
@@ -17,7 +17,7 @@ from fks_assets.resources.stores import Stores
 from fks_assets.stores.candle_tables import candles_table
 from fks_assets.stores.candles import Change, PartitionHead, PartitionId, StoreTransaction
 from fks_assets.stores.lineage import RecordedInputs, record_many
-from fks_assets.stores.sync_status import SyncState, SyncUpdate, record_syncs
+from fks_assets.stores.sync_status import SyncRecord, SyncState, SyncUpdate, read_sync, record_syncs
 
 CODE_VERSION = "1"
 MARKETS_PER_BATCH = 25
@@ -57,6 +57,7 @@ class _MarketAnswers:
     contacted: bool
     fetched: tuple[_Fetched, ...]
     error: ExchangeError | None
+    before: SyncRecord | None
 
     @property
     def exchange_time_ms(self) -> int | None:
@@ -101,6 +102,7 @@ def _fetch(
     heads: Mapping[PartitionId, PartitionHead],
     mode: SyncMode,
 ) -> list[_MarketAnswers]:
+    before = {record.market: record for record in read_sync(stores.database, markets, [timeframe])}
     planned = {market: list(plan_requests(stores, market, timeframe, windows, heads, mode)) for market in markets}
     at = now_ms()
     with stores.database.transaction() as connection:
@@ -116,7 +118,7 @@ def _fetch(
                 fetched.append(_Fetched(request.start_ms, request.end_ms, source, outcome))
             else:
                 errors.append(outcome)
-        answers.append(_MarketAnswers(market, bool(pairs), tuple(fetched), next(iter(errors), None)))
+        answers.append(_MarketAnswers(market, bool(pairs), tuple(fetched), next(iter(errors), None), before.get(market)))
     return answers
 
 
@@ -138,7 +140,9 @@ def _store(
             results[partition] = _merge(transaction, partition, each, timeframe, windows[partition.month], stores, known_at)
         record_many(transaction.connection, [_record(result, timeframe, run_id) for result in results.values()])
         now_stored = dict(heads) | {partition: result.head for partition, result in results.items()}
-        record_syncs(transaction.connection, [_sync_update(each, timeframe, now_stored, known_at) for each in answers if each.contacted])
+        whole = _covers_history(stores, timeframe, windows)
+        updates = [_sync_update(each, timeframe, now_stored, known_at, whole) for each in answers if each.contacted]
+        record_syncs(transaction.connection, updates)
     for each in answers:
         for month in windows:
             partition = PartitionId("ohlcv", each.market, timeframe.name, month)
@@ -191,17 +195,28 @@ def _record(result: PartitionSync, timeframe: Timeframe, run_id: str) -> Recorde
     )
 
 
+def _covers_history(stores: Stores, timeframe: Timeframe, windows: Mapping[str, tuple[int, int]]) -> bool:
+    start = history_start(stores.settings, timeframe)
+    return all(month in windows and windows[month][0] <= max(start, month_window(month)[0]) for month in months_between(start, now_ms()))
+
+
 def _sync_update(
-    answers: _MarketAnswers, timeframe: Timeframe, heads: Mapping[PartitionId, PartitionHead], at_ms: int
+    answers: _MarketAnswers, timeframe: Timeframe, heads: Mapping[PartitionId, PartitionHead], at_ms: int, whole_history: bool
 ) -> SyncUpdate:
+    """Return what to note of a market: COMPLETED only when its whole history has been gone through without an error."""
     held = [head for partition, head in heads.items() if partition.market == answers.market and head.row_count]
-    update = SyncUpdate(
+    before = answers.before
+    error = None if answers.error is None else str(answers.error)
+    if error is None and not whole_history and before is not None and before.state is SyncState.ERROR:
+        error = before.error_message
+    complete = whole_history or (before is not None and before.state is SyncState.COMPLETED)
+    return SyncUpdate(
         answers.market,
         timeframe.name,
-        SyncState.ERROR if answers.error else SyncState.COMPLETED,
+        SyncState.ERROR if error else SyncState.COMPLETED if complete else SyncState.PENDING,
         at_ms,
         oldest_open=min((head.first_open for head in held if head.first_open is not None), default=None),
         newest_open=max((head.last_open for head in held if head.last_open is not None), default=None),
         total_candles=sum(head.row_count for head in held),
+        error_message=error,
     )
-    return replace(update, error_message=str(answers.error)) if answers.error else update
