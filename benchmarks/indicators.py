@@ -14,7 +14,12 @@ from fks_assets.quant.indicators import compute_indicators
 def bare_talib(candles: Candles) -> list[np.ndarray]:
     """Compute the same outputs with nothing around TA-Lib: the limit."""
     high, low, close, volume = candles.high, candles.low, candles.close, candles.volume
-    outputs = [talib.RSI(close, 14), *talib.MACD(close, 12, 26, 9), *talib.BBANDS(close, 20, 2, 2), talib.ATR(high, low, close, 14)]
+    outputs = [
+        talib.RSI(close, 14),
+        *talib.MACD(close, 12, 26, 9),
+        *talib.BBANDS(close, 20, 2, 2),
+        talib.ATR(high, low, close, 14),
+    ]
     outputs += [talib.SMA(close, length) for length in (20, 50, 200)]
     outputs += [talib.EMA(close, length) for length in (12, 26, 5, 13)]
     mean = talib.SMA(volume, 5)
@@ -31,4 +36,6 @@ def run() -> Iterator[Row]:
     output = sum(column.nbytes for column in compute_indicators(candles).values())
     inputs = sum(getattr(candles, name).nbytes for name in ("open_time", "open", "high", "low", "close", "volume"))
     peak = peak_bytes(lambda: compute_indicators(candles))
-    yield absolute("indicators, 2.6M candles: peak memory", peak / 2**20, (1.2 * output + inputs) / 2**20, "MiB", "1.2 x output + input")
+    yield absolute(
+        "indicators, 2.6M candles: peak memory", peak / 2**20, (1.2 * output + inputs) / 2**20, "MiB", "1.2 x output + input"
+    )

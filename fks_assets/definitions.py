@@ -1,4 +1,7 @@
-"""The desk, assembled: the only place that knows all of it. Loading it opens no database and imports no exchange, TA-Lib or Arrow."""
+"""The desk, assembled: the only place that knows all of it.
+
+Loading it opens no database and imports no exchange, TA-Lib or Arrow.
+"""
 
 import warnings
 

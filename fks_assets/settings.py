@@ -88,7 +88,10 @@ class ExchangeSettings(_Section):
     @model_validator(mode="after")
     def _known(self) -> "ExchangeSettings":
         _require(self.dialect in DIALECTS, f"dialect {self.dialect!r} is unknown; known: {', '.join(DIALECTS)}")
-        _require(self.url is None or self.url.startswith(("http://", "https://")), f"url {self.url!r} must begin with http:// or https://")
+        _require(
+            self.url is None or self.url.startswith(("http://", "https://")),
+            f"url {self.url!r} must begin with http:// or https://",
+        )
         return self
 
 
@@ -133,18 +136,21 @@ class Settings(_Section):
         _require(self.exchange in self.exchanges, f"exchange {self.exchange!r} is unknown; known: {', '.join(self.exchanges)}")
         _require(len(self.timeframes) > 0, "timeframes is empty; give at least one")
         dialect = DIALECTS[self.exchanges[self.exchange].dialect]
+        offered = [name for name in dialect.timeframes if name in TIMEFRAMES]
+        for name in self.history_days:
+            _require(name in TIMEFRAMES, f"history_days: timeframe {name!r} is unknown; known: {', '.join(TIMEFRAMES)}")
         for name in self.timeframes:
             _timeframe(name)
-            _require(
-                name in dialect.timeframes,
-                f"timeframes: {self.exchange} has no {name!r}; it has {', '.join(t for t in dialect.timeframes if t in TIMEFRAMES)}",
-            )
+            _require(name in offered, f"timeframes: {self.exchange} has no {name!r}; it has {', '.join(offered)}")
             _require(name in self.history_days, f"history_days lacks the timeframe {name!r}")
         symbols = [market.symbol for market in self.markets]
         repeated = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
         _require(not repeated, f"markets: {', '.join(repeated)} is listed more than once")
         for rename in self.renames:
-            _require(rename.old not in symbols, f"markets: {rename.old!r} became {rename.new!r} on {rename.since:%Y-%m-%d}; list that one")
+            _require(
+                rename.old not in symbols,
+                f"markets: {rename.old!r} became {rename.new!r} on {rename.since:%Y-%m-%d}; list that one",
+            )
         _require(bool(self.strategies), "strategies is empty; give at least one table, for example [strategies.technical]")
         return self
 
@@ -233,7 +239,9 @@ def _overlay(values: dict[str, Any], path: tuple[str, ...], value: str, origins:
     if path[0] in ENVIRONMENT_ONLY:
         return
     if path[0] not in Settings.model_fields:
-        raise SettingsError(f"{origin}: unknown setting; known: {', '.join(sorted(f'FKS_{name.upper()}' for name in Settings.model_fields))}")
+        raise SettingsError(
+            f"{origin}: unknown setting; known: {', '.join(sorted(f'FKS_{name.upper()}' for name in Settings.model_fields))}"
+        )
     table = values
     for part in path[:-1]:
         table = table.setdefault(part, {})
@@ -255,4 +263,3 @@ def _one_line(error: ValidationError, desk_file: Path, origins: Mapping[tuple[st
         return f"{origin or desk_file}: {'.'.join(location)}: unknown key"
     shown = "" if "secret" in first["type"] or "url" in location[-1] else f" (value: {first['input']!r})"
     return f"{origin or desk_file}: {'.'.join(location)}: {message}{shown if first['type'] != 'missing' else ''}"
-

@@ -59,11 +59,20 @@ class Desk:
 
     def events(self, asset: str) -> list[dg.AssetMaterialization]:
         """Return every materialisation of an asset, newest first."""
-        return [record.asset_materialization for record in self.instance.fetch_materializations(dg.AssetKey(asset), limit=10_000).records]
+        return [
+            record.asset_materialization
+            for record in self.instance.fetch_materializations(dg.AssetKey(asset), limit=10_000).records
+        ]
 
 
 def build_desk(
-    home: Path, database_url: str, exchange_url: str, *, symbols: Sequence[str] | None = None, dialect: str = "binance", **values: str
+    home: Path,
+    database_url: str,
+    exchange_url: str,
+    *,
+    symbols: Sequence[str] | None = None,
+    dialect: str = "binance",
+    **values: str,
 ) -> Desk:
     """Return a desk whose exchange is at `exchange_url`, with the shipped markets or these.
 
@@ -73,7 +82,9 @@ def build_desk(
         shipped = tomllib.loads(SHIPPED_DESK.read_text(encoding="utf-8"))
         tables = "".join(f'[[markets]]\nsymbol = "{symbol}"\ngroup = "alts"\ntier = "TIER1"\n' for symbol in symbols)
         head = SHIPPED_DESK.read_text(encoding="utf-8").split("[[markets]]")[0]
-        exchanges = '[exchanges.simulated]\ndialect = "binance"\n' + "".join(f"[strategies.{name}]\n" for name in shipped["strategies"])
+        exchanges = '[exchanges.simulated]\ndialect = "binance"\n' + "".join(
+            f"[strategies.{name}]\n" for name in shipped["strategies"]
+        )
         (home / "desk.toml").write_text(head + tables + exchanges, encoding="utf-8")
         values = {"DESK": str(home / "desk.toml"), **values}
     environment = {

@@ -85,7 +85,9 @@ def test_only_the_seams_read_the_clock_or_draw_ids(source: Path) -> None:
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in BANNED_CALLS or called.split(".")[0] not in modules, f"{source}:{node.lineno}: {called}: use fks_assets.clock or fks_assets.ids"
+            assert called not in BANNED_CALLS or called.split(".")[0] not in modules, (
+                f"{source}:{node.lineno}: {called}: use fks_assets.clock or fks_assets.ids"
+            )
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
@@ -106,4 +108,8 @@ def test_no_asset_uses_a_pickling_io_manager() -> None:
 
     for asset in defs.resolve_asset_graph().assets_defs:
         for output in asset.op.output_defs if asset.is_executable and hasattr(asset, "op") else []:
-            assert output.dagster_type.is_nothing or output.dagster_type.is_any or output.dagster_type.display_name == "MaterializeResult"
+            assert (
+                output.dagster_type.is_nothing
+                or output.dagster_type.is_any
+                or output.dagster_type.display_name == "MaterializeResult"
+            )

@@ -37,19 +37,39 @@ def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path
 @pytest.mark.parametrize(
     ("replace", "environment", "expected"),
     [
-        ({'web_port = 3000': 'web_prot = 3000'}, {}, r"desk\.toml: web_prot: unknown key"),
-        ({'symbol = "ETH-USDT"': 'symbol = "ETHUSDT"'}, {}, r"desk\.toml: markets\.1\.symbol: symbol 'ETHUSDT' is not of the form BASE-QUOTE"),
+        ({"web_port = 3000": "web_prot = 3000"}, {}, r"desk\.toml: web_prot: unknown key"),
+        (
+            {'symbol = "ETH-USDT"': 'symbol = "ETHUSDT"'},
+            {},
+            r"desk\.toml: markets\.1\.symbol: symbol 'ETHUSDT' is not of the form BASE-QUOTE",
+        ),
         ({'symbol = "ETH-USDT"': 'symbol = "../x"'}, {}, r"desk\.toml: markets\.1\.symbol"),
         ({'symbol = "ETH-USDT"': 'symbol = "BTC-USDT"'}, {}, r"desk\.toml: markets: BTC-USDT is listed more than once"),
         ({'symbol = "POL-USDT"': 'symbol = "MATIC-USDT"'}, {}, r"'MATIC-USDT' became 'POL-USDT' on 2024-09-13"),
         ({'timeframes = ["5m", "1h", "1d"]': 'timeframes = ["7m"]'}, {}, r"desk\.toml: timeframe '7m' is unknown; known: 1m"),
-        ({}, {"FKS_EXCHANGE": "kraken", "FKS_TIMEFRAMES": "5m,3m,1d"}, r"environment: FKS_TIMEFRAMES: timeframes: kraken has no '3m'"),
-        ({}, {"FKS_HISTORY_DAYS__1h": "-1"}, r"environment: FKS_HISTORY_DAYS__1h: history_days\.1h: .*greater than or equal to 1 \(value: '-1'\)"),
+        (
+            {},
+            {"FKS_EXCHANGE": "kraken", "FKS_TIMEFRAMES": "5m,3m,1d"},
+            r"environment: FKS_TIMEFRAMES: timeframes: kraken has no '3m'",
+        ),
+        (
+            {},
+            {"FKS_HISTORY_DAYS__1h": "-1"},
+            r"environment: FKS_HISTORY_DAYS__1h: history_days\.1h: .*greater than or equal to 1 \(value: '-1'\)",
+        ),
         ({}, {"FKS_EXCHNAGE": "binance"}, r"environment: FKS_EXCHNAGE: unknown setting; known: .*FKS_EXCHANGE"),
-        ({}, {"FKS_EXCHANGE": "mtgox"}, r"environment: FKS_EXCHANGE: exchange 'mtgox' is unknown; known: simulated, binance, kraken"),
+        (
+            {},
+            {"FKS_EXCHANGE": "mtgox"},
+            r"environment: FKS_EXCHANGE: exchange 'mtgox' is unknown; known: simulated, binance, kraken",
+        ),
         ({'dialect = "kraken"': 'dialect = "kraken"\nconnections = -3'}, {}, r"exchanges\.kraken\.connections: .*\(value: -3\)"),
-        ({'first_month = "2023-01"': 'first_month = "2023-13"'}, {}, r"desk\.toml: first_month: month '2023-13' is not of the form YYYY-MM"),
-        ({'exchange = "simulated"': 'exchange = simulated'}, {}, r"desk\.toml: is not valid TOML"),
+        (
+            {'first_month = "2023-01"': 'first_month = "2023-13"'},
+            {},
+            r"desk\.toml: first_month: month '2023-13' is not of the form YYYY-MM",
+        ),
+        ({'exchange = "simulated"': "exchange = simulated"}, {}, r"desk\.toml: is not valid TOML"),
     ],
 )
 def test_a_bad_setting_is_one_line_naming_file_key_and_value(tmp_path, replace, environment, expected) -> None:

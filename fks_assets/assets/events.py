@@ -1,8 +1,8 @@
 """Report materialised partitions one by one, so that an event says what one market and month went through.
 
-Dagster 1.13 lets one result speak for all partitions of a run at once; a desk needs a content hash and a picture for each, keeps the
-finished ones when a later one fails, and writes nothing for a partition in which nothing changed. So the asset yields its own events
-and closes with an output that is marked as already reported, which lets the assets after it in the run go on.
+Dagster 1.13 lets one result speak for all partitions of a run at once; a desk needs a content hash and a picture for each,
+keeps the finished ones when a later one fails, and writes nothing for a partition in which nothing changed. So the asset yields
+its own events and closes with an output that is marked as already reported, which lets the assets after it in the run go on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

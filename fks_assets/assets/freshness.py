@@ -24,7 +24,11 @@ def behind(stores: Stores, *, derived: bool, signals: bool) -> Work | None:
     now = now_ms()
     earliest: dict[str, int] = {}
     for timeframe in stores.settings.timeframe_list():
-        starts = [start for start in (_candles_behind(stores, timeframe, now), _derived_behind(stores, timeframe, derived, signals)) if start]
+        starts = [
+            start
+            for start in (_candles_behind(stores, timeframe, now), _derived_behind(stores, timeframe, derived, signals))
+            if start
+        ]
         if starts:
             earliest[timeframe.name] = min(starts)
     if not earliest:
@@ -60,7 +64,8 @@ _OLDEST_UNDERIVED = text(
         WHERE asset = :asset AND partition = candles.market || '|' || candles.month
         ORDER BY id DESC LIMIT 1
     ) AS derived ON true
-    WHERE candles.dataset = 'ohlcv' AND candles.timeframe = :timeframe AND candles.market = ANY(:markets) AND candles.row_count > 0
+    WHERE candles.dataset = 'ohlcv' AND candles.timeframe = :timeframe AND candles.market = ANY(:markets)
+      AND candles.row_count > 0
       AND (derived.inputs @> jsonb_build_array(jsonb_build_object(
         'asset', 'ohlcv_' || candles.timeframe,
         'partition', candles.market || '|' || candles.month,
@@ -70,7 +75,7 @@ _OLDEST_UNDERIVED = text(
 
 
 def _derived_behind(stores: Stores, timeframe: Timeframe, derived: bool, signals: bool) -> int | None:
-    """Return the time of the oldest month of candles from which nothing has been derived as it is now, None when there is none."""
+    """Return the time of the oldest month of candles from which nothing was derived as it is now, None when there is none."""
     assets = [name for name, wanted in (("indicators", derived), ("signals", signals)) if wanted]
     if not assets:
         return None
@@ -83,4 +88,3 @@ def _derived_behind(stores: Stores, timeframe: Timeframe, derived: bool, signals
             for asset in assets
         ]
     return min((time for time in oldest if time is not None), default=None)
-

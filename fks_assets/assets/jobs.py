@@ -16,7 +16,12 @@ def build_jobs(timeframes: Sequence[str]) -> dict[str, UnresolvedAssetJobDefinit
     """Return the jobs by name. They share a lane, so that they follow one another instead of fetching the same candle twice."""
     chains = {
         "critical_path": (["ohlcv"], "Candles of every market whose newest candle has closed.", "3", 240),
-        "signals": (["ohlcv", "indicators", "signals"], "Fresh candles, then indicators, then the signals of every strategy.", "2", 900),
+        "signals": (
+            ["ohlcv", "indicators", "signals"],
+            "Fresh candles, then indicators, then the signals of every strategy.",
+            "2",
+            900,
+        ),
         "risk": (["ohlcv", "indicators"], "Fresh candles and indicators for the risk figures.", "1", 900),
     }
     return {

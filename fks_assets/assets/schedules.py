@@ -9,7 +9,12 @@ from fks_assets.assets.jobs import UnresolvedAssetJobDefinition, asset_names
 from fks_assets.partitions import partition_key
 from fks_assets.resources.stores import Stores
 
-IN_PROGRESS = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Dagster's own storage in the desk's PostgreSQL: embedded by default, FKS_DATABASE_URL for a server. Named in dagster.yaml.
 
-    storage: {custom: {module: fks_assets.resources.dagster_storage, class: FksStorage, config: {}}}
+storage: {custom: {module: fks_assets.resources.dagster_storage, class: FksStorage, config: {}}}
 """
 
 from typing import Any

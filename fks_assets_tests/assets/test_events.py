@@ -33,8 +33,10 @@ def downstream(context: dg.AssetExecutionContext):
 def instance():
     with dg.DagsterInstance.ephemeral() as instance:
         ran.clear()
-        result = dg.Definitions([upstream, downstream]).resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance, tags=RANGE
+        result = (
+            dg.Definitions([upstream, downstream])
+            .resolve_implicit_global_asset_job_def()
+            .execute_in_process(instance=instance, tags=RANGE)
         )
         assert result.success
         yield instance

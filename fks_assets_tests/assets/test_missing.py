@@ -1,5 +1,7 @@
 """Planning of what to fetch, against a naive model that looks at every grid point by itself."""
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -56,11 +58,13 @@ slots = st.sets(st.integers(0, GRID - 1)).map(lambda chosen: sorted(slot * STEP 
 @given(times=slots, confirmed=slots, skip=st.booleans())
 def test_what_is_missing_is_the_grid_less_what_is_stored_and_confirmed_absent(times, confirmed, skip) -> None:
     holes = [(time, time + STEP) for time in confirmed if time not in times]
-    ranges = missing_ranges(HeldTimes(times), PARTITION, head_of(times, holes), HOUR, 0, GRID * STEP, skip_confirmed=skip, overlap=0)
+    ranges = missing_ranges(
+        HeldTimes(times), PARTITION, head_of(times, holes), HOUR, 0, GRID * STEP, skip_confirmed=skip, overlap=0
+    )
     expected = set(range(0, GRID * STEP, STEP)) - set(times) - (points(holes) if skip else set())
     assert points(ranges) == expected
     assert ranges == sorted(ranges)
-    assert all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(ranges))
 
 
 def test_the_newest_stored_candles_are_asked_for_again_with_an_open_tail() -> None:
@@ -71,7 +75,10 @@ def test_the_newest_stored_candles_are_asked_for_again_with_an_open_tail() -> No
 
 def test_nothing_is_asked_again_when_the_month_is_complete() -> None:
     times = [slot * STEP for slot in range(GRID)]
-    assert missing_ranges(HeldTimes(times), PARTITION, head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3) == []
+    assert (
+        missing_ranges(HeldTimes(times), PARTITION, head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3)
+        == []
+    )
 
 
 @given(known=slots, asked=st.lists(st.tuples(st.integers(0, GRID - 1), st.integers(1, 15)), max_size=3), present=slots)
@@ -82,7 +89,7 @@ def test_confirmed_holes_are_what_the_newest_answers_left_out_and_older_ones_els
     covered = {time for start, end in stretches for time in range(start, end, STEP)}
     holes = holes_after(old, parts, HOUR)
     assert points(holes) == (set(known) - covered) | (covered - set(present))
-    assert all(a[1] < b[0] for a, b in zip(holes, holes[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(holes))
 
 
 @pytest.mark.parametrize("start", [0, 1, STEP - 1])

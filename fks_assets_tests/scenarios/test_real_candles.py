@@ -1,6 +1,6 @@
-"""Five years of recorded Binance candles of eight markets, served by the simulator, through ccxt into the store and on to indicators.
+"""Five years of recorded Binance candles of eight markets, served by the simulator, through ccxt into the store and on.
 
-The expected rows are the recorded files, read by gzip and json; the expected indicators are TA-Lib over each whole series at once.
+The expected rows are the recorded files, read by gzip and json; the expected indicators are TA-Lib over each whole series.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""The web UI of a whole desk, driven in a headless Chromium as a newcomer would: the graph, a materialisation, the candle chart."""
+"""The web UI of a whole desk, driven in a headless Chromium as a newcomer would: graph, materialisation, candle chart."""
 
 import os
 import shutil
@@ -27,10 +27,22 @@ CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = [
     pytest.mark.web,
     pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed (Debian: apt-get install chromium chromium-driver)"
+        not (CHROMIUM and DRIVER),
+        reason="chromium and chromedriver are not installed (Debian: apt-get install chromium chromium-driver)",
     ),
 ]
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1700,1100"]
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1700,1100",
+]
 PATIENCE_SECONDS = 120
 
 
@@ -71,7 +83,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     driver.quit()
 
 
-def test_the_asset_graph_shows_the_chain_from_candles_to_signals(desk_url: str, browser: webdriver.Chrome, tmp_path: Path) -> None:
+def test_the_asset_graph_shows_the_chain_from_candles_to_signals(
+    desk_url: str, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
     browser.get(f"{desk_url}/asset-groups?expanded=market_data,analysis,operations")
     page = _until(browser, lambda: _page_with(browser, "market_data", "analysis", "operations"))
     assert "Error" not in page
@@ -84,11 +98,10 @@ def test_a_partition_materialised_in_the_web_ui_shows_its_candle_chart(
     partition = f"BTC-USDT@simulated|{month_of(now_ms())}"
     address = f"{desk_url}/assets/ohlcv_1h?view=partitions&partition={quote(partition, safe='')}"
     browser.get(address)
-    _until(browser, lambda: _page_with(browser, partition, "Missing"))
+    _until(browser, lambda: _page_with(browser, partition))
     _until(browser, lambda: _button(browser, "Materialize")).click()
     _until(browser, lambda: _button(browser, "Launch")).click()
-    _until(browser, lambda: _page_with(browser, "Materialized (1)") or (time.sleep(3), browser.get(address))[1])
-    _until(browser, lambda: _page_with(browser, "SIMULATED", "content hash"))
+    _until(browser, lambda: _page_with(browser, "SIMULATED", "content hash") or _reload(browser, address))
     _until(browser, lambda: _element(browser, "//*[text()='[Show Markdown]']")).click()
     chart = _until(browser, lambda: _element(browser, "//img[starts-with(@src, 'data:image/svg+xml')]"))
     shown = "return arguments[0].complete && arguments[0].naturalWidth"
@@ -99,6 +112,12 @@ def test_a_partition_materialised_in_the_web_ui_shows_its_candle_chart(
 
 def _until(browser: webdriver.Chrome, condition):
     return WebDriverWait(browser, PATIENCE_SECONDS).until(lambda _: condition())
+
+
+def _reload(browser: webdriver.Chrome, address: str) -> None:
+    time.sleep(4)
+    browser.get(address)
+    time.sleep(4)
 
 
 def _page_with(browser: webdriver.Chrome, *words: str) -> str | None:

@@ -42,8 +42,9 @@ def plan_derivations(
 ) -> Iterator[Derivation]:
     """Yield the months of `keys` that hold candles, oldest first in each market.
 
-    The inputs of a month are its own partition of each dataset in `upstream`, and the earlier months of candles that its look-back of
-    `lookback_rows` rows reaches into. A month is up to date when inputs, code and settings are those of its last materialisation.
+    The inputs of a month are its own partition of each dataset in `upstream`, and the earlier months of candles that its
+    look-back of `lookback_rows` rows reaches into. A month is up to date when inputs, code and settings are those of its last
+    materialisation.
     """
     markets = list(dict.fromkeys(market for market, _ in keys))
     by_market: dict[str, dict[Market, dict[str, PartitionHead]]] = {dataset: defaultdict(dict) for dataset in upstream}
@@ -65,8 +66,14 @@ def plan_derivations(
         )
         key = f"{market.key}|{month}"
         last = recorded.get(key)
-        same = last is not None and (list(last.inputs), last.code_version, last.settings_hash) == (inputs, code_version, settings_hash)
-        yield Derivation(market, month, key, months[month], lookback_rows, tuple(inputs), same, last.content_hash if last else None)
+        same = last is not None and (list(last.inputs), last.code_version, last.settings_hash) == (
+            inputs,
+            code_version,
+            settings_hash,
+        )
+        yield Derivation(
+            market, month, key, months[month], lookback_rows, tuple(inputs), same, last.content_hash if last else None
+        )
 
 
 def _reach(months: dict[str, PartitionHead], month: str, lookback_rows: int) -> Iterator[str]:

@@ -28,7 +28,10 @@ def derived_metadata(stores: Stores, head: PartitionHead, inputs: Sequence[Input
         "content hash": head.content_hash,
         "exchange": exchange_badge(stores),
         "made from": dg.MetadataValue.table(
-            [dg.TableRecord({"asset": ref.asset, "partition": ref.partition, "content hash": ref.content_hash[:16]}) for ref in inputs]
+            [
+                dg.TableRecord({"asset": ref.asset, "partition": ref.partition, "content hash": ref.content_hash[:16]})
+                for ref in inputs
+            ]
         ),
     }
 

@@ -60,7 +60,8 @@ class Derive:
                     failed(month, error)
                     continue
                 tables |= {
-                    PartitionId(dataset, month.market, self.timeframe.name, month.month): table for dataset, table in computed.items()
+                    PartitionId(dataset, month.market, self.timeframe.name, month.month): table
+                    for dataset, table in computed.items()
                 }
             yield from self._store([month for month in batch if month.key in {partition.key for partition in tables}], tables)
 
@@ -71,7 +72,10 @@ class Derive:
                 partition: transaction.merge(partition, table, known_at_ms=known_at, replace=True).head
                 for partition, table in tables.items()
             }
-            done = [self._derived(month, [head for partition, head in heads.items() if partition.key == month.key]) for month in months]
+            done = [
+                self._derived(month, [head for partition, head in heads.items() if partition.key == month.key])
+                for month in months
+            ]
             record_many(transaction.connection, [self._record(each) for each in done])
         return done
 
@@ -107,7 +111,9 @@ def signal_tables(strategies: Sequence[Strategy]) -> Callable[[Stores, Timeframe
         start, end = month.window
         stored = stores.candles.read_table("indicators", month.market, timeframe.name, start, end)
         if stored.num_rows != len(candles) - before:
-            raise InsufficientData(f"indicators_{timeframe} has {stored.num_rows} of {len(candles) - before} rows: materialise it first")
+            raise InsufficientData(
+                f"indicators_{timeframe} has {stored.num_rows} of {len(candles) - before} rows: materialise it first"
+            )
         indicators = compute_indicators(candles)
         for name in INDICATOR_COLUMNS:
             indicators[name][before:] = stored[name].to_numpy()
@@ -135,7 +141,9 @@ def _with_lookback(stores: Stores, timeframe: Timeframe, month: Derivation) -> t
 
 
 def _signal_table(open_time: np.ndarray, signals: SignalColumns, before: int) -> pa.Table:
-    reasons = pa.DictionaryArray.from_arrays(pa.array(signals.reason_codes[before:], pa.int16()), pa.array(signals.reasons, pa.string()))
+    reasons = pa.DictionaryArray.from_arrays(
+        pa.array(signals.reason_codes[before:], pa.int16()), pa.array(signals.reasons, pa.string())
+    )
     return columns_table(
         open_time[before:],
         {

@@ -32,8 +32,8 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
         name=f"ohlcv_{timeframe}",
         description=(
             f"Closed {timeframe} candles (open, high, low, close, volume) of each market, from the desk's exchange through ccxt. "
-            "Materialising a month verifies and repairs it: only missing candles are fetched, a candle that the exchange restated "
-            "replaces the old one, which stays readable as of an earlier time."
+            "Materialising a month verifies and repairs it: only missing candles are fetched; a candle that the exchange "
+            "restated replaces the old one, which stays readable as of an earlier time."
         ),
         group_name="market_data",
         kinds={"ccxt", "parquet"},

@@ -21,7 +21,9 @@ def build_candle_checks(timeframe: Timeframe) -> list[dg.AssetChecksDefinition]:
         errors = {record.market.key: record.error_message or "" for record in records if record.state is SyncState.ERROR}
         return dg.AssetCheckResult(passed=not errors, severity=dg.AssetCheckSeverity.WARN, metadata={"errors": errors})
 
-    @dg.asset_check(asset=asset, name="fresh", description="The newest candle closed at most two timeframes and five minutes ago.")
+    @dg.asset_check(
+        asset=asset, name="fresh", description="The newest candle closed at most two timeframes and five minutes ago."
+    )
     def fresh(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
         from fks_assets.stores.sync_status import read_sync
 

@@ -21,7 +21,9 @@ class Asked:
 def holes_after(known: Iterable[tuple[int, int]], asked: Sequence[Asked], timeframe: Timeframe) -> list[tuple[int, int]]:
     """Return the holes that the exchange has confirmed: what was known outside the asked stretches, and what they showed."""
     step = timeframe.milliseconds
-    stretches = sorted((timeframe.ceil(part.start_ms), timeframe.ceil(part.end_ms)) for part in asked if part.start_ms < part.end_ms)
+    stretches = sorted(
+        (timeframe.ceil(part.start_ms), timeframe.ceil(part.end_ms)) for part in asked if part.start_ms < part.end_ms
+    )
     holes = [piece for start, end in known for piece in _complement(start, end, stretches)]
     for part in asked:
         candles = [(time, time + step) for time in part.answered]
@@ -56,7 +58,9 @@ def missing_ranges(
     start, end = timeframe.ceil(start_ms), timeframe.ceil(end_ms)
     present = _stored_times(store, partition, head, step)
     present = present[(present >= start) & (present < end)]
-    holes = [] if head is None or not skip_confirmed else [hole for hole in head.confirmed_holes if hole[1] > start and hole[0] < end]
+    holes = (
+        [] if head is None or not skip_confirmed else [hole for hole in head.confirmed_holes if hole[1] > start and hole[0] < end]
+    )
     ranges = list(_complement(start, end, _covered(present, step, holes)))
     if overlap and ranges and len(present) and ranges[-1][1] == end and present[-1] < ranges[-1][0]:
         tail = ranges[-1][0]

@@ -106,7 +106,9 @@ def _fetch(
     planned = {market: list(plan_requests(stores, market, timeframe, windows, heads, mode)) for market in markets}
     at = now_ms()
     with stores.database.transaction() as connection:
-        record_syncs(connection, [SyncUpdate(market, timeframe.name, SyncState.SYNCING, at) for market in markets if planned[market]])
+        record_syncs(
+            connection, [SyncUpdate(market, timeframe.name, SyncState.SYNCING, at) for market in markets if planned[market]]
+        )
     requests = [request for pairs in planned.values() for request, _ in pairs]
     outcomes = market_data.download(requests) if requests else {}
     answers = []
@@ -133,7 +135,10 @@ def _store(
     known_at = now_ms()
     results: dict[PartitionId, PartitionSync] = {}
     to_write = [
-        (PartitionId("ohlcv", each.market, timeframe.name, month), each) for each in answers for month in windows if month in each.months
+        (PartitionId("ohlcv", each.market, timeframe.name, month), each)
+        for each in answers
+        for month in windows
+        if month in each.months
     ]
     with stores.candles.begin([partition for partition, _ in to_write]) as transaction:
         for partition, each in to_write:
@@ -175,7 +180,9 @@ def _merge(
 def _settled(part: _Fetched, timeframe: Timeframe, start_ms: int, end_ms: int, grace_ms: int) -> Asked:
     """Return the stretch of [start_ms, end_ms) about which this answer is final: the exchange may publish the newest few late."""
     answer = part.answer
-    newest = first_open_candle(answer.exchange_time_ms, timeframe, grace_ms) - max(SETTLING_MS, SETTLING_CANDLES * timeframe.milliseconds)
+    newest = first_open_candle(answer.exchange_time_ms, timeframe, grace_ms) - max(
+        SETTLING_MS, SETTLING_CANDLES * timeframe.milliseconds
+    )
     start = max(start_ms, part.start_ms, answer.unreachable_before or 0)
     end = min(end_ms, part.end_ms, newest)
     answered = [*answer.candles.between(start, end).open_time.tolist(), *(row.open_time for row in answer.quarantined)]
@@ -197,7 +204,9 @@ def _record(result: PartitionSync, timeframe: Timeframe, run_id: str) -> Recorde
 
 def _covers_history(stores: Stores, timeframe: Timeframe, windows: Mapping[str, tuple[int, int]]) -> bool:
     start = history_start(stores.settings, timeframe)
-    return all(month in windows and windows[month][0] <= max(start, month_window(month)[0]) for month in months_between(start, now_ms()))
+    return all(
+        month in windows and windows[month][0] <= max(start, month_window(month)[0]) for month in months_between(start, now_ms())
+    )
 
 
 def _sync_update(

@@ -22,8 +22,8 @@ def build_store_upkeep() -> Upkeep:
 
     @dg.asset(
         description=(
-            "Every write makes a new immutable object; those that no head refers to and that are older than an hour, so that no reader "
-            "can still hold them, are removed."
+            "Every write makes a new immutable object; those that no head refers to and that are older than an hour, so that no "
+            "reader can still hold them, are removed."
         ),
         group_name="operations",
         kinds={"parquet"},
