@@ -16,7 +16,9 @@ def main(chosen: list[str]) -> None:
     rows: list[Row] = []
     for name in chosen or NAMES:
         print(f"running {name} …", file=sys.stderr, flush=True)
-        rows += importlib.import_module(f"benchmarks.{name}").run()
+        for row in importlib.import_module(f"benchmarks.{name}").run():
+            print(f"  {row.what}: {row.ours} ({row.bar}: {'met' if row.met else 'missed'})", file=sys.stderr, flush=True)
+            rows.append(row)
     report(rows)
     if any(row.met is False for row in rows):
         stop("a bar was missed")

@@ -31,7 +31,7 @@ NOW_MS = 1_793_491_200_000  # 2026-11-01
 COINS = ("BTC", "ETH", "BNB", "ADA", "SOL", "DOT", "POL", "AVAX", "LINK", "ATOM")
 PAGE_ROWS = 1000
 AT_ONCE = 10
-ROUNDS = 3
+ROUNDS = 2
 
 
 def run() -> Iterator[Row]:
@@ -48,7 +48,9 @@ def _rows(simulator: SimulatorClient, database: Database) -> Iterator[Row]:
     # The simulator lists ten markets that still trade: two months of each stand in for twenty markets.
     timeframe = parse_timeframe("1m")
     requests = [
-        CandleRequest(parse_market(f"{coin}-USDT@simulated"), f"{coin}/USDT", timeframe, NOW_MS - ago * DAYS, NOW_MS - (ago - 1) * DAYS)
+        CandleRequest(
+            parse_market(f"{coin}-USDT@simulated"), f"{coin}/USDT", timeframe, NOW_MS - ago * DAYS, NOW_MS - (ago - 1) * DAYS
+        )
         for ago in (2, 1)
         for coin in COINS
     ]
@@ -57,15 +59,16 @@ def _rows(simulator: SimulatorClient, database: Database) -> Iterator[Row]:
         for request in requests
         for start in range(request.start_ms, request.end_ms, PAGE_ROWS * MINUTE)
     ]
+    fewest = 0.95 * len(requests) * DAYS // MINUTE  # minutes without a trade have no candle
     profile = ExchangeProfile("simulated", "binance", simulator.url)
 
     def ours() -> None:
         budget = DatabaseBudget.for_profile(database.engine, profile)
-        for request, outcome in download(profile, budget, requests).items():
-            assert isinstance(outcome, FetchedCandles) and len(outcome.candles) == DAYS // MINUTE, (request, outcome)
+        outcomes = download(profile, budget, requests).values()
+        assert sum(len(outcome.candles) for outcome in outcomes if isinstance(outcome, FetchedCandles)) > fewest
 
     def theirs() -> None:
-        assert asyncio.run(_through_ccxt(simulator, pages)) == len(requests) * DAYS // MINUTE
+        assert asyncio.run(_through_ccxt(simulator, pages)) > fewest
 
     bodies = _bodies(simulator, pages)
     simulator.add_faults({"action": "latency", "endpoint": "candles", "seconds": 0.05})
@@ -93,9 +96,10 @@ def _fresh_limits(simulator: SimulatorClient, database: Database) -> None:
 
 
 async def _through_ccxt(simulator: SimulatorClient, pages: Sequence[tuple[str, int, int]]) -> int:
-    """Return the number of rows that ccxt got, all pages at once within its limiter and AT_ONCE connections' worth of requests."""
+    """Return the number of rows that ccxt got, AT_ONCE pages at a time within its limiter."""
     options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
-    exchange: Any = ccxt.binance({"enableRateLimit": True, "options": options, "urls": {"api": {"public": simulator.binance_url}}})
+    urls = {"api": {"public": simulator.binance_url}}
+    exchange: Any = ccxt.binance({"enableRateLimit": True, "options": options, "urls": urls})
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def page(symbol: str, start: int, rows: int) -> int:

@@ -13,6 +13,7 @@ from benchmarks.series import START_MS, synthetic_candles
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.markets import parse_market
 from fks_assets.quant.timeframes import month_of, month_window, months_between
+from fks_assets.stores import embedded
 from fks_assets.stores.candle_tables import candles_table
 from fks_assets.stores.candles import CandleStore, PartitionId
 from fks_assets.stores.database import open_database
@@ -26,8 +27,11 @@ def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fks-bench-") as folder:
         home = Path(folder)
         store = CandleStore(str(home / "candles"), open_database(home, None))
-        yield _read(store, home)
-        yield _upsert(store, home)
+        try:
+            yield _read(store, home)
+            yield _upsert(store, home)
+        finally:
+            embedded.stop(home)
 
 
 def _write(store: CandleStore, partition: PartitionId, candles: Candles) -> None:

@@ -1,6 +1,7 @@
 """One fresh process that does what a schedule's tick leads to, or runs an empty job: `python -m benchmarks.tick_process tick`."""
 
 import json
+import resource
 import sys
 
 import dagster as dg
@@ -44,4 +45,6 @@ def run_tick() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"empty": run_empty, "tick": run_tick}[sys.argv[1]]()))
+    told: dict[str, float] = {**{"empty": run_empty, "tick": run_tick}[sys.argv[1]]()}
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({**told, "cpu": used.ru_utime + used.ru_stime}))

@@ -6,6 +6,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from fks_assets.errors import StoreError
+
 _TRIES = 5
 
 
@@ -39,7 +41,7 @@ class DeskLock:
 
 
 def holder(path: Path) -> int | None:
-    """Return the process id that holds the lock, None when nobody does."""
+    """Return the process id that holds the lock, None when nobody does; raise StoreError when it cannot be told."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -48,7 +50,11 @@ def holder(path: Path) -> int | None:
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
-        text = os.read(descriptor, 32).decode()
-        return int(text) if text.isdigit() else 0
+        for _ in range(_TRIES):  # it writes its number right after it has taken the lock
+            text = os.pread(descriptor, 32, 0).decode()
+            if text.isdigit():
+                return int(text)
+            time.sleep(0.05)
+        raise StoreError(f"{path} is held by a process that does not give its number; end that process")
     finally:
         os.close(descriptor)

@@ -67,7 +67,7 @@ class Part(Protocol):
     def tick(self, ready: bool) -> None: ...
     def ask_to_stop(self) -> None: ...
     def has_stopped(self) -> bool: ...
-    def kill(self) -> None: ...
+    def hurry(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -156,7 +156,7 @@ class ChildProcess:
             self.state = PartState.SILENT
         patience = self.service.silent_seconds if self._green_since else self.service.start_seconds
         if now - self._answered > patience:
-            self.kill()
+            self._kill()
             self._failed(now, f"did not answer for {patience:.0f} s and was killed")
 
     def _failed(self, now: float, how: str) -> None:
@@ -188,10 +188,15 @@ class ChildProcess:
             self.state = PartState.STOPPED
             return True
         if self._stop_asked is not None and time.monotonic() - self._stop_asked > self.service.stop_seconds:
-            self.kill()
+            self._kill()
         return False
 
-    def kill(self) -> None:
+    def hurry(self) -> None:
+        """Kill the process unless it has a way of its own to stop: the guard still has to end what others leave behind."""
+        if self.service.ask_to_stop is None:
+            self._kill()
+
+    def _kill(self) -> None:
         if self._process is not None:
             _signal_group(self._process.pid, signal.SIGKILL)
 
@@ -242,7 +247,7 @@ class Attachment:
     def has_stopped(self) -> bool:
         return True
 
-    def kill(self) -> None:
+    def hurry(self) -> None:
         self.state = PartState.STOPPED
 
 

@@ -2,18 +2,20 @@
 
 import socket
 
-from fks_assets.errors import StoreError
+from fks_assets.errors import InvalidInput, StoreError
 
 HOST = "127.0.0.1"
 SEARCHED_PORTS = 200
 
 
 def is_free(port: int) -> bool:
-    """Return whether this machine lets us listen on the local port now."""
+    """Return whether we can listen on the local port now; raise InvalidInput for one that this user may not use."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
+        except PermissionError:
+            raise InvalidInput(f"port {port} of {HOST} is reserved for the administrator; choose one from 1024 on") from None
         except OSError:
             return False
         return True

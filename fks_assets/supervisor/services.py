@@ -16,7 +16,7 @@ from fks_assets.supervisor.health import code_server_answers, http_answers
 from fks_assets.supervisor.home import DeskHome, replace_file
 from fks_assets.supervisor.parts import Attachment, ChildProcess, Part, Report, Service
 from fks_assets.supervisor.queries import database_answers, heartbeat_age_seconds
-from fks_assets.supervisor.sweep import TOKEN_VARIABLE
+from fks_assets.supervisor.sweep import TOKEN_VARIABLE, sweep
 
 if TYPE_CHECKING:
     from fks_assets.stores.database import Database
@@ -104,7 +104,7 @@ def build_parts(desk: Desk, database: "Database", dagster_database: "Database", 
         Attachment("database", lambda: database_answers(database), revive, desk.report, needs=("guard",)),
     ]
     if desk.simulator_url is not None:
-        parts.append(child(_simulator_service(desk.simulator_url)))
+        parts.append(child(simulator_service(desk.simulator_url, desk.token)))
     parts += [
         child(_code_server_service(desk)),
         child(_web_server_service(desk)),
@@ -128,10 +128,18 @@ def python_module(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def _simulator_service(url: str) -> Service:
+def simulator_service(url: str, token: str) -> Service:
+    """Return the row of the simulator. A run that found none may have started one: that one makes room."""
+    port = urlsplit(url).port or 0
+
+    def command() -> Sequence[str]:
+        if not ports.is_free(port):
+            sweep(token, containing="fks_assets.simulator")
+        return python_module("fks_assets.cli", "simulate", "--port", str(port))
+
     return Service(
         name="simulator",
-        command=lambda: python_module("fks_assets.cli", "simulate", "--port", str(urlsplit(url).port)),
+        command=command,
         answers=lambda: http_answers(f"{url}/_simulator"),
         needs=("guard",),
         stop_seconds=5.0,

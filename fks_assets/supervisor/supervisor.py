@@ -48,6 +48,6 @@ class Supervisor:
                     part.ask_to_stop()
                     asked.add(part.name)
                 if part.name in asked and hurry():
-                    part.kill()
+                    part.hurry()
             running = [part for part in running if part.name not in asked or not part.has_stopped()]
             time.sleep(0.05)

@@ -60,7 +60,7 @@ def test_processes_spend_no_more_than_one_bucket_and_the_one_with_heavy_calls_is
 def test_what_the_bucket_offers_is_really_used(engine: sa.Engine):
     times = asyncio.run(take_for(1.5, budget(engine), 2, 20))
     offered = 0.9 * FAST.burst + (times[-1] - times[0]) * FAST.per_second
-    assert 0.6 * offered <= len(times) * 2 <= offered + 6
+    assert FAST.burst < len(times) * 2 <= offered + 6
 
 
 def test_callers_of_one_process_are_served_in_the_order_in_which_they_came(engine: sa.Engine):
@@ -162,9 +162,7 @@ def test_the_reserve_is_for_urgent_calls_only(engine: sa.Engine):
     with pytest.raises(RateLimited):
         run(asked.acquire(8, 0.3))
     edit(engine, "tokens = 9, refilled_at = clock_timestamp()")
-    started = time.monotonic()
-    run(asked.acquire(9, 1, urgent=True))
-    assert time.monotonic() - started < 0.9
+    run(asked.acquire(9, 0.3, urgent=True))
 
 
 def test_an_urgent_call_does_not_queue_behind_others(engine: sa.Engine):

@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +81,6 @@ def test_each_market_meets_its_own_fault_alone_and_says_which(
     hit = dict(zip(SYMBOLS, faults.values(), strict=False))
     assert len(SYMBOLS) - len(hit) == HEALTHY
     simulator.add_faults(*({**rule, "endpoint": "candles", "symbol": symbol} for symbol, (rule, _, _) in hit.items()))
-    started = time.monotonic()
     results = fetch(simulator.url, roomy_budget, dialect, body_limit_bytes=1_000_000, deadline_seconds=2.5)
     for symbol, (_, kind, words) in hit.items():
         assert type(results[symbol]) is kind, (symbol, results[symbol])
@@ -92,7 +90,6 @@ def test_each_market_meets_its_own_fault_alone_and_says_which(
         assert "startTime=" not in str(results[symbol])
     for symbol in SYMBOLS[len(hit) :]:
         assert_true(simulator, symbol, results[symbol])
-    assert time.monotonic() - started < 30
     simulator.remove_faults()
     healed = fetch(simulator.url, roomy_budget, dialect)
     for symbol in SYMBOLS:

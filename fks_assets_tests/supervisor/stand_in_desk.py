@@ -42,8 +42,9 @@ def stand_in_parts(desk: Desk, load: bool) -> Iterator[tuple[list[Part], FirstLo
         Service("web", web, lambda: http_answers(desk.url), needs=("guard",), silent_seconds=1.0),
         Service("worker", lambda: python(WORKER), lambda: True, needs=("guard", "web")),
     ]
+    patience = float(os.environ.get("STAND_IN_STOP_SECONDS", "1"))
     if "stubborn" in os.environ.get("STAND_IN", ""):
-        services.append(Service("stubborn", lambda: python(STUBBORN), lambda: True, needs=("guard",), stop_seconds=1.0))
+        services.append(Service("stubborn", lambda: python(STUBBORN), lambda: True, needs=("guard",), stop_seconds=patience))
     if "broken" in os.environ.get("STAND_IN", ""):
         services.append(Service("broken", lambda: python(BROKEN), lambda: True, needs=("guard",)))
     environment = child_environment(desk)

@@ -12,6 +12,8 @@ import pytest
 
 from fks_assets.supervisor import ports
 from fks_assets.supervisor.health import http_answers
+from fks_assets.supervisor.services import simulator_service
+from fks_assets.supervisor.sweep import TOKEN_VARIABLE
 from fks_assets_tests.supervisor.desks import PROJECT, STAND_IN, environment_of, leftovers, running, wait_for
 
 
@@ -62,6 +64,37 @@ def test_a_process_that_ignores_the_request_to_stop_is_killed(home: Path, tmp_pa
         wait_for(lambda: "deaf" in (home / "logs" / "stubborn.log").read_text(), "the stubborn process is deaf")
         assert desk.stop() == 0
         assert leftovers(state.token) == []
+
+
+def test_a_second_stop_signal_ends_it_at_once(home: Path, tmp_path: Path) -> None:
+    with running(home, tmp_path / "out", variables={"STAND_IN": "stubborn", "STAND_IN_STOP_SECONDS": "3600"}) as desk:
+        state = desk.wait_until_up()
+        wait_for(lambda: "deaf" in (home / "logs" / "stubborn.log").read_text(), "the stubborn process is deaf")
+        desk.process.send_signal(signal.SIGINT)
+        wait_for(lambda: "Stopping" in desk.said(), "the stop has begun")
+        assert desk.stop(signal.SIGINT) == 0
+        assert leftovers(state.token) == []
+
+
+def test_a_simulator_that_a_run_has_started_makes_room(home: Path, tmp_path: Path) -> None:
+    port, token = ports.any_free(), "stray-simulator-test"
+    with (tmp_path / "log").open("w") as log:
+        stray = subprocess.Popen(
+            [sys.executable, "-m", "fks_assets.simulator", "--port", str(port)],
+            env={**environment_of(home, port), TOKEN_VARIABLE: token},
+            cwd=PROJECT,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        service = simulator_service(f"http://{ports.HOST}:{port}", token)
+        wait_for(service.answers, "the stray simulator answers")
+        assert service.command()[-2:] == ["--port", str(port)]
+        assert stray.wait(10) is not None
+        assert ports.is_free(port)
+    finally:
+        stray.kill()
+        stray.wait()
 
 
 def test_each_killed_child_is_reported_and_started_again(home: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from fks_assets.stores import embedded
 from fks_assets.supervisor import ports
 from fks_assets.supervisor.state import DeskState, read_state
 from fks_assets_tests.supervisor.desks import PROJECT, environment_of, leftovers, wait_for
@@ -210,14 +211,16 @@ def test_a_second_daemon_on_the_same_database_waits(desk: WholeDesk) -> None:
 
 def test_each_killed_process_of_the_desk_comes_back(desk: WholeDesk) -> None:
     old = {name: desk.pid_of(name) for name in ("simulator", "code-server", "web-server", "daemon")}
-    for pid in old.values():
+    database = embedded.status(desk.home).server_pid
+    assert database is not None
+    for pid in (*old.values(), database):
         os.kill(pid, signal.SIGKILL)
 
     def all_back() -> bool:
         state = desk.state
         return state.all_up and all(part.pid != old.get(part.name, 0) for part in state.parts)
 
-    wait_for(all_back, "all four replaced and answering")
+    wait_for(all_back, "all four replaced, and the database, and all of them answering")
     health, run = desk.fks_in_turn("status --json", "run upkeep --wait --json")
     assert json.loads(health)["healthy"]
     assert json.loads(run)["status"] == "SUCCESS"

@@ -11,6 +11,7 @@ from fks_assets.assets.events import (
     materialization,
     raise_for_failures,
 )
+from fks_assets.clock import iso
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.market_data import MarketData
@@ -66,6 +67,10 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
                 if result.error is not None:
                     context.log.warning(f"{result.partition.key}: {result.error}")
                     failures.append((result.partition.key, result.error))
+                if result.quarantined:
+                    first = result.quarantined[0]
+                    count = f"{len(result.quarantined)} unusable rows, the first at {iso(first.open_time)}: {first.reason}"
+                    context.log.warning(f"{result.partition.key}: {count}")
                 if result.changed or (by_person and result.error is None):
                     report = PartitionReport(
                         result.partition.key, result.head.content_hash, metadata=ohlcv_metadata(stores, timeframe, result)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from fks_assets.assets.market_data.history import history_start
 from fks_assets.assets.market_data.missing import Asked, holes_after
 from fks_assets.assets.market_data.plan import SyncMode, plan_requests
-from fks_assets.clock import now_ms
-from fks_assets.errors import ExchangeError
+from fks_assets.clock import iso, now_ms
+from fks_assets.errors import ExchangeError, TradingError
 from fks_assets.exchanges.gateway import FetchedCandles
 from fks_assets.quant.candles import QuarantinedRow
 from fks_assets.quant.markets import Market
@@ -64,8 +64,33 @@ class _MarketAnswers:
         return max((part.answer.exchange_time_ms for part in self.fetched), default=None)
 
     @property
+    def newest_open(self) -> int:
+        """Return the open time of the newest candle known of the market, 0 if there is none."""
+        stored = 0 if self.before is None else self.before.newest_open or 0
+        return max(
+            stored,
+            max((int(part.answer.candles.open_time[-1]) for part in self.fetched if len(part.answer.candles)), default=0),
+        )
+
+    @property
     def months(self) -> set[str]:
         return {month for part in self.fetched for month in months_between(part.start_ms, part.end_ms)}
+
+    def refusal(self, timeframe: Timeframe) -> str | None:
+        """Return words for the closed candles of which the exchange gave only unusable rows, None when there are none."""
+        refused = []
+        for part in self.fetched:
+            given = set(part.answer.candles.open_time.tolist())
+            end = min(part.end_ms, part.answer.known_until)
+            refused += [
+                row
+                for row in part.answer.quarantined
+                if part.start_ms <= timeframe.floor(row.open_time) < end and timeframe.floor(row.open_time) not in given
+            ]
+        if not refused:
+            return None
+        first = min(refused, key=lambda row: row.open_time)
+        return f"{len(refused)} unusable rows were not stored; first {iso(first.open_time)}: {first.reason}"
 
 
 def sync_candles(
@@ -89,8 +114,24 @@ def sync_candles(
     for first in range(0, len(markets), MARKETS_PER_BATCH):
         batch = markets[first : first + MARKETS_PER_BATCH]
         heads = stores.candles.heads("ohlcv", timeframe.name, batch)
-        answers = _fetch(stores, market_data, batch, timeframe, windows, heads, mode)
-        yield from _store(stores, timeframe, windows, heads, answers, run_id)
+        try:
+            answers = _fetch(stores, market_data, batch, timeframe, windows, heads, mode)
+            results = list(_store(stores, timeframe, windows, heads, answers, run_id))
+        except TradingError as error:
+            _note_failure(stores, batch, timeframe, error)
+            raise
+        yield from results
+
+
+def _note_failure(stores: Stores, markets: Sequence[Market], timeframe: Timeframe, error: TradingError) -> None:
+    """Record the error that ended a whole batch for the markets that were being synced."""
+    syncing = [record.market for record in read_sync(stores.database, markets, [timeframe]) if record.state is SyncState.SYNCING]
+    words, at = str(error) or type(error).__name__, now_ms()
+    with stores.database.transaction() as connection:
+        record_syncs(
+            connection,
+            [SyncUpdate(market, timeframe.name, SyncState.ERROR, at, error_message=words) for market in syncing],
+        )
 
 
 def _fetch(
@@ -145,8 +186,8 @@ def _store(
             results[partition] = _merge(transaction, partition, each, timeframe, windows[partition.month], stores, known_at)
         record_many(transaction.connection, [_record(result, timeframe, run_id) for result in results.values()])
         now_stored = dict(heads) | {partition: result.head for partition, result in results.items()}
-        whole = _covers_history(stores, timeframe, windows)
-        updates = [_sync_update(each, timeframe, now_stored, known_at, whole) for each in answers if each.contacted]
+        start = history_start(stores.settings, timeframe)
+        updates = [_sync_update(each, timeframe, now_stored, known_at, windows, start) for each in answers if each.contacted]
         record_syncs(transaction.connection, updates)
     for each in answers:
         for month in windows:
@@ -168,7 +209,8 @@ def _merge(
 ) -> PartitionSync:
     start, end = window
     table = candles_table([(part.answer.candles.between(start, end), part.source) for part in answers.fetched])
-    asked = [_settled(part, timeframe, start, end, stores.settings.grace_ms) for part in answers.fetched]
+    grace_ms, newest = stores.settings.grace_ms, answers.newest_open
+    asked = [_settled(part, timeframe, start, min(end, newest + timeframe.milliseconds), grace_ms) for part in answers.fetched]
     holes = holes_after(transaction.head(partition).confirmed_holes, asked, timeframe)
     change = transaction.merge(partition, table, known_at_ms=known_at, confirmed_holes=holes)
     quarantined = [
@@ -178,14 +220,18 @@ def _merge(
 
 
 def _settled(part: _Fetched, timeframe: Timeframe, start_ms: int, end_ms: int, grace_ms: int) -> Asked:
-    """Return the stretch of [start_ms, end_ms) about which this answer is final: the exchange may publish the newest few late."""
+    """Return the stretch of [start_ms, end_ms) about which this answer is final: the exchange may publish the newest few late.
+
+    `end_ms` ends with the market's newest candle: what nothing follows is late or was left out by mistake, and no hole.
+    """
     answer = part.answer
     newest = first_open_candle(answer.exchange_time_ms, timeframe, grace_ms) - max(
         SETTLING_MS, SETTLING_CANDLES * timeframe.milliseconds
     )
     start = max(start_ms, part.start_ms, answer.unreachable_before or 0)
-    end = min(end_ms, part.end_ms, newest)
-    answered = [*answer.candles.between(start, end).open_time.tolist(), *(row.open_time for row in answer.quarantined)]
+    end = min(end_ms, part.end_ms, newest, answer.known_until)
+    refused = (timeframe.floor(row.open_time) for row in answer.quarantined)
+    answered = [*answer.candles.between(start, end).open_time.tolist(), *refused]
     return Asked(start, end, tuple(sorted(time for time in answered if start <= time < end)))
 
 
@@ -202,30 +248,42 @@ def _record(result: PartitionSync, timeframe: Timeframe, run_id: str) -> Recorde
     )
 
 
-def _covers_history(stores: Stores, timeframe: Timeframe, windows: Mapping[str, tuple[int, int]]) -> bool:
-    start = history_start(stores.settings, timeframe)
+def _cover(windows: Mapping[str, tuple[int, int]], start_ms: int, end_ms: int) -> bool:
+    """Return whether the windows leave nothing of [start_ms, end_ms) out."""
     return all(
-        month in windows and windows[month][0] <= max(start, month_window(month)[0]) for month in months_between(start, now_ms())
+        month in windows and windows[month][0] <= max(start_ms, month_window(month)[0])
+        for month in months_between(start_ms, end_ms)
     )
 
 
 def _sync_update(
-    answers: _MarketAnswers, timeframe: Timeframe, heads: Mapping[PartitionId, PartitionHead], at_ms: int, whole_history: bool
+    answers: _MarketAnswers,
+    timeframe: Timeframe,
+    heads: Mapping[PartitionId, PartitionHead],
+    at_ms: int,
+    windows: Mapping[str, tuple[int, int]],
+    history_start_ms: int,
 ) -> SyncUpdate:
     """Return what to note of a market: COMPLETED only when its whole history has been gone through without an error."""
     held = [head for partition, head in heads.items() if partition.market == answers.market and head.row_count]
     before = answers.before
-    error = None if answers.error is None else str(answers.error)
+    whole_history = _cover(windows, history_start_ms, at_ms)
+    error = answers.refusal(timeframe) if answers.error is None else str(answers.error)
     if error is None and not whole_history and before is not None and before.state is SyncState.ERROR:
         error = before.error_message
-    complete = whole_history or (before is not None and before.state is SyncState.COMPLETED)
+    newest = max((head.last_open for head in held if head.last_open is not None), default=None)
+    # New candles complete a market only if the run also went through the time since the candle that had been the newest.
+    followed = before is not None and (
+        newest == before.newest_open or (before.newest_open is not None and _cover(windows, before.newest_open, at_ms))
+    )
+    complete = whole_history or (before is not None and before.state is SyncState.COMPLETED and followed)
     return SyncUpdate(
         answers.market,
         timeframe.name,
         SyncState.ERROR if error else SyncState.COMPLETED if complete else SyncState.PENDING,
         at_ms,
         oldest_open=min((head.first_open for head in held if head.first_open is not None), default=None),
-        newest_open=max((head.last_open for head in held if head.last_open is not None), default=None),
+        newest_open=newest,
         total_candles=sum(head.row_count for head in held),
         error_message=error,
     )
