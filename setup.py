@@ -35,6 +35,7 @@ setup(
         "universal-pathlib>=0.2.6",
         "starlette>=0.40",
         "uvicorn>=0.30",
+        "psutil>=6",
         "typer>=0.15",
         "rich>=13.9",
     ],

@@ -18,6 +18,7 @@ from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.ids import stable_id
 from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.strategies.registry import create_strategy
 from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe, month_window, parse_timeframe
 
 SHIPPED_DESK = Path(__file__).with_name("desk.toml")
@@ -152,6 +153,11 @@ class Settings(_Section):
                 f"markets: {rename.old!r} became {rename.new!r} on {rename.since:%Y-%m-%d}; list that one",
             )
         _require(bool(self.strategies), "strategies is empty; give at least one table, for example [strategies.technical]")
+        for name, values in self.strategies.items():
+            try:
+                create_strategy(name, values)
+            except InvalidInput as error:
+                raise ValueError(f"strategies: {error}") from None
         return self
 
     @property
@@ -247,8 +253,16 @@ def _overlay(values: dict[str, Any], path: tuple[str, ...], value: str, origins:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise SettingsError(f"{origin}: {part!r} is not a table")
-    table[path[-1]] = value
+    table[path[-1]] = _scalar(value) if path[0] == "strategies" else value
     origins[path] = origin
+
+
+def _scalar(value: str) -> Any:
+    """Return the number or truth value that the text is in TOML, else the text: strategies take no text for a number."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
 
 
 def _one_line(error: ValidationError, desk_file: Path, origins: Mapping[tuple[str, ...], str]) -> str:

@@ -69,6 +69,18 @@ def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path
             {},
             r"desk\.toml: first_month: month '2023-13' is not of the form YYYY-MM",
         ),
+        (
+            {"[strategies.breakout]": "[strategies.breakout]\nema_fast = 40\nema_slow = 5"},
+            {},
+            r"desk\.toml: strategies: strategy breakout: .*ema_fast.*was 40",
+        ),
+        (
+            {"[strategies.breakout]": "[strategies.brakeout]"},
+            {},
+            r"desk\.toml: strategies: Unknown strategy: .*brakeout.*technical, breakout",
+        ),
+        ({}, {"FKS_STRATEGIES__technical__votes_needed": "9"}, r"environment: .*votes_needed.*less than or equal to 4.*was 9"),
+        ({"5m = 60": "7m = 60"}, {}, r"desk\.toml: history_days: timeframe '7m' is unknown"),
         ({'exchange = "simulated"': "exchange = simulated"}, {}, r"desk\.toml: is not valid TOML"),
     ],
 )

@@ -1,9 +1,11 @@
-"""Indicators of a market, by TA-Lib on arrays. Columns are float64 and NaN before their look-back."""
+"""Indicators of a market, by TA-Lib on arrays. Columns are float64 and NaN before their look-back.
+
+TA-Lib brings pandas along, so it is imported on use: settings check the parameters of strategies without it.
+"""
 
 import math
 
 import numpy as np
-import talib
 
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.candles import OHLCV_COLUMNS, Candles
@@ -48,6 +50,8 @@ def compute_indicators(candles: Candles) -> dict[str, np.ndarray]:
     a market that has not moved at all for hundreds of candles does RSI remember its start for longer: a ratio of two means that
     both fade to nothing.
     """
+    import talib
+
     high, low, close, volume = (_column(candles, name) for name in OHLCV_COLUMNS if name != "open")
     macd, macd_signal, macd_histogram = talib.MACD(close, 12, 26, 9)
     bb_upper, bb_middle, bb_lower = talib.BBANDS(close, 20, 2, 2)
@@ -99,11 +103,15 @@ def wilder_lookback(length: int) -> int:
 
 def highest_before(high: np.ndarray, length: int) -> np.ndarray:
     """Return the highest of the `length` values before each row, NaN where there are fewer."""
+    import talib
+
     return _one_later(talib.MAX(high, length))
 
 
 def lowest_before(low: np.ndarray, length: int) -> np.ndarray:
     """Return the lowest of the `length` values before each row, NaN where there are fewer."""
+    import talib
+
     return _one_later(talib.MIN(low, length))
 
 

@@ -18,9 +18,9 @@ def build_indicators_asset(timeframe: Timeframe, partitions: dg.PartitionsDefini
         name=name,
         description=(
             "RSI 14, MACD 12/26/9, Bollinger bands 20/2, ATR 14, SMA 20/50/200, EMA 5/12/13/26, volume mean and ratio, 20-candle "
-            f"high and low before the candle, momentum 3, of each closed {timeframe} candle, by TA-Lib. Each month is computed with "
-            "enough earlier candles that the values equal those over the whole history; `is_warm` says for each row whether there "
-            "were enough."
+            f"high and low before the candle, momentum 3, of each closed {timeframe} candle, by TA-Lib. Each month is computed "
+            "with enough earlier candles that the values equal those over the whole history; `is_warm` says for each row "
+            "whether there were enough."
         ),
         group_name="analysis",
         kinds={"talib", "parquet"},

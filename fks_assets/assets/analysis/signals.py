@@ -29,8 +29,8 @@ def build_signals_asset(
     @dg.asset(
         name=name,
         description=(
-            f"BUY, SELL or HOLD of each strategy ({', '.join(strategies)}) at each closed {timeframe} candle, with confidence, stop, "
-            "target and reason. A row depends only on candles closed by then; rows with too little history are HOLD."
+            f"BUY, SELL or HOLD of each strategy ({', '.join(strategies)}) at each closed {timeframe} candle, with confidence, "
+            "stop, target and reason. A row depends only on candles closed by then; rows with too little history are HOLD."
         ),
         group_name="analysis",
         kinds={"python", "parquet"},

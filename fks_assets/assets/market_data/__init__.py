@@ -1,0 +1,3 @@
+"""Candles: assets, checks and what keeps them complete."""
+
+CODE_VERSION = "1"

@@ -11,13 +11,12 @@ from fks_assets.assets.events import (
     materialization,
     raise_for_failures,
 )
+from fks_assets.assets.market_data import CODE_VERSION
 from fks_assets.clock import iso
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
-
-CODE_VERSION = "1"
 
 
 class SyncConfig(dg.Config):

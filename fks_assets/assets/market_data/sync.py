@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fks_assets.assets.market_data import CODE_VERSION
 from fks_assets.assets.market_data.history import history_start
 from fks_assets.assets.market_data.missing import Asked, holes_after
 from fks_assets.assets.market_data.plan import SyncMode, plan_requests
@@ -19,7 +20,6 @@ from fks_assets.stores.candles import Change, PartitionHead, PartitionId, StoreT
 from fks_assets.stores.lineage import RecordedInputs, record_many
 from fks_assets.stores.sync_status import SyncRecord, SyncState, SyncUpdate, read_sync, record_syncs
 
-CODE_VERSION = "1"
 MARKETS_PER_BATCH = 25
 SETTLING_CANDLES = 3
 SETTLING_MS = 3_600_000

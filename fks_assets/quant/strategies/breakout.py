@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import talib
 from pydantic import Field, model_validator
 
 from fks_assets.quant.candles import Candles
@@ -115,6 +114,8 @@ class Breakout(Strategy[BreakoutParameters]):
 
 def _columns_of(wanted: BreakoutParameters, candles: Candles, *, missing_from: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute the columns that the parameters ask for and `missing_from` does not hold."""
+    import talib
+
     close, volume, period = candles.close, candles.volume, wanted.volume_period
     recipes: dict[str, Callable[[], np.ndarray]] = {
         f"ema_{wanted.ema_fast}": lambda: talib.EMA(close, wanted.ema_fast),
