@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from fks_assets.errors import TradingError
 from fks_assets.settings import PROJECT_ROOT
@@ -18,6 +19,7 @@ from fks_assets.supervisor.sweep import TOKEN_VARIABLE, sweep
 from fks_assets_tests.supervisor.desks import environment_of, leftovers, wait_for
 
 
+@pytest.mark.nightly
 def test_dagster_dev_serves_the_desk_from_its_own_database(home: Path, tmp_path: Path) -> None:
     folder, token, port = tmp_path / "project", "dagster-dev-test", ports.any_free()
     folder.mkdir()
