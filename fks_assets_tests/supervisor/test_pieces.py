@@ -95,12 +95,12 @@ def test_every_status_of_dagster_is_one_of_our_four_words(status: dg.DagsterRunS
 
 
 def test_the_instance_settings_load_and_say_what_the_desk_relies_on(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, private_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fks_assets.resources.dagster_storage import FksStorage
     from fks_assets.settings import load_settings
 
-    monkeypatch.setenv("FKS_DATABASE_URL", database_url)
+    monkeypatch.setenv("FKS_DATABASE_URL", private_database_url)
     load_settings.cache_clear()
     try:
         shutil.copy(PROJECT_ROOT / "dagster.yaml", tmp_path)
