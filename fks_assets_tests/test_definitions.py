@@ -1,0 +1,65 @@
+"""The whole graph of the shipped desk, written down: whoever changes it changes this picture too."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from fks_assets.definitions import build_definitions
+from fks_assets.settings import read_settings
+
+TIMEFRAMES = ("5m", "1h", "1d")
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    folder: Path = tmp_path_factory.mktemp("desk")
+    return build_definitions(read_settings({}, folder))
+
+
+def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {
+        key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
+        for key in graph.materializable_asset_keys
+    }
+    expected: dict[str, list[str]] = {"store_upkeep": []}
+    for timeframe in TIMEFRAMES:
+        expected[f"ohlcv_{timeframe}"] = []
+        expected[f"indicators_{timeframe}"] = [f"ohlcv_{timeframe}"]
+        expected[f"signals_{timeframe}"] = [f"indicators_{timeframe}", f"ohlcv_{timeframe}"]
+    assert found == expected
+
+
+def test_every_asset_says_what_it_is_whose_it_is_and_which_code_made_it(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description and node.code_version and node.owners, key.to_user_string()
+
+
+def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definitions: dg.Definitions) -> None:
+    held = {
+        name: sorted(key.to_user_string() for key in definitions.resolve_job_def(name).asset_layer.executable_asset_keys)
+        for name in ("critical_path", "signals", "risk", "upkeep")
+    }
+    chain = {prefix: [f"{prefix}_{timeframe}" for timeframe in TIMEFRAMES] for prefix in ("ohlcv", "indicators", "signals")}
+    assert held == {
+        "critical_path": sorted(chain["ohlcv"]),
+        "signals": sorted(chain["ohlcv"] + chain["indicators"] + chain["signals"]),
+        "risk": sorted(chain["ohlcv"] + chain["indicators"]),
+        "upkeep": ["store_upkeep"],
+    }
+    schedules = {schedule.name: schedule for schedule in definitions.schedules or []}
+    assert {name: (schedule.cron_schedule, schedule.execution_timezone) for name, schedule in schedules.items()} == {
+        "critical_path_schedule": ("*/5 * * * *", "UTC"),
+        "signals_schedule": ("*/15 * * * *", "UTC"),
+        "risk_schedule": ("*/30 * * * *", "UTC"),
+        "upkeep_schedule": ("40 * * * *", "UTC"),
+    }
+    assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
+
+
+def test_partitions_are_markets_times_months_with_the_open_month(definitions: dg.Definitions) -> None:
+    keys = definitions.resolve_asset_graph().get(dg.AssetKey("ohlcv_1h")).partitions_def.get_partition_keys()
+    assert "BTC-USDT@simulated|2023-01" in keys and len({key.split("|")[0] for key in keys}) == 10
