@@ -50,7 +50,7 @@ def build_indicators_asset(timeframe: Timeframe, partitions: dg.PartitionsDefini
             upstream=["ohlcv"],
             lookback_rows=WARMUP_ROWS,
         )
-        derive = Derive(stores, name, timeframe, indicator_tables, CODE_VERSION, "", context.run_id)
+        derive = Derive(stores, name, timeframe, indicator_tables, CODE_VERSION, "", context.run.run_id)
         for derived in derive.write(month for month in plan if by_person or not month.up_to_date):
             month, head = derived.month, derived.heads[0]
             if by_person or derived.content_hash != month.recorded_hash:

@@ -64,7 +64,7 @@ def build_signals_asset(
                 lookback_rows=max(strategy.lookback_rows for strategy in chosen),
             )
         )
-        derive = Derive(stores, name, timeframe, signal_tables(chosen), CODE_VERSION, settings, context.run_id)
+        derive = Derive(stores, name, timeframe, signal_tables(chosen), CODE_VERSION, settings, context.run.run_id)
         failures: list[tuple[str, Exception]] = []
         stale = [month for month in plan if by_person or not month.up_to_date]
         for derived in derive.write(stale, lambda month, error: failures.append((month.key, error))):

@@ -61,7 +61,7 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
         markets, months = (list(dict.fromkeys(part)) for part in zip(*asked, strict=True))
         failures, total = [], 0
         with final_errors():
-            for result in sync_candles(stores, market_data, markets, sorted(months), timeframe, mode=mode, run_id=context.run_id):
+            for result in sync_candles(stores, market_data, markets, sorted(months), timeframe, mode=mode, run_id=context.run.run_id):
                 total += 1
                 if result.error is not None:
                     context.log.warning(f"{result.partition.key}: {result.error}")
