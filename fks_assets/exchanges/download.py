@@ -8,6 +8,7 @@ from fks_assets.errors import ExchangeError, ExchangeUnavailable
 from fks_assets.exchanges.budget import RateBudget
 from fks_assets.exchanges.gateway import DEFAULT_GRACE_MS, ExchangeGateway, FetchedCandles
 from fks_assets.exchanges.profile import ExchangeProfile
+from fks_assets.exchanges.workers import run_workers
 from fks_assets.quant.markets import Market
 from fks_assets.quant.timeframes import Timeframe
 
@@ -70,13 +71,7 @@ class _Download:
                 self._gateway.require_askable(request.symbol, request.timeframe)
             queue = iter(wanted)
             # Twice the connections, so that one market's last page never leaves a connection idle.
-            workers = [asyncio.create_task(self._work(queue)) for _ in range(min(len(wanted), 2 * self._profile.connections))]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
+            await run_workers(lambda: self._work(queue), min(len(wanted), 2 * self._profile.connections))
             return {request: self._settled(request) for request in wanted}
 
     async def _work(self, queue: Iterable[CandleRequest]) -> None:

@@ -1,6 +1,5 @@
 """Public market data of one exchange: its clock, markets and closed candles, each answer checked before it is believed."""
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.exchanges.rows import RawRows
 from fks_assets.exchanges.screening import Window, screen_rows
 from fks_assets.exchanges.transport import HttpTransport, Tally
+from fks_assets.exchanges.workers import run_workers
 from fks_assets.quant.candles import Candles, QuarantinedRow, concatenate, empty_candles
 from fks_assets.quant.markets import market_from_ccxt
 from fks_assets.quant.timeframes import Timeframe, first_open_candle
@@ -180,13 +180,7 @@ class ExchangeGateway:
             for window in queue:
                 pages.append(await self._page(query, *window))
 
-        workers = [asyncio.create_task(work()) for _ in range(min(len(windows), self._profile.connections))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await run_workers(work, min(len(windows), self._profile.connections))
         return pages
 
     async def _page(self, query: _Query, start_ms: int, end_ms: int) -> _Page:

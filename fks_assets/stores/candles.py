@@ -111,6 +111,13 @@ class CandleStore:
         table = self.read_table(dataset, market, timeframe, start_ms, end_ms, columns=columns, as_of_ms=as_of_ms)
         return table.to_pandas().set_index(OPEN_TIME)
 
+    def read_heads(self, heads: Sequence[PartitionHead]) -> pa.Table:
+        """Return the rows of heads of one series, oldest month first, exactly as they were when the heads were read.
+
+        Raises `StoreError` when a month was replaced since and its old object has been swept.
+        """
+        return self._rows(heads[0].partition.dataset, heads, _EARLIEST_MS, _LATEST_MS, None, None)
+
     def rows_before(
         self, dataset: str, market: Market, timeframe: str, before_ms: int, count: int, *, columns: Sequence[str] | None = None
     ) -> pa.Table:

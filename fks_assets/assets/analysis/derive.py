@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fks_assets.quant.markets import Market
-from fks_assets.quant.timeframes import Timeframe, month_window
+from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candles import PartitionHead
 from fks_assets.stores.lineage import InputRef, latest_inputs
@@ -13,20 +13,24 @@ from fks_assets.stores.lineage import InputRef, latest_inputs
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """One month to derive: its candles' head, every input with its content hash, and whether it is up to date already."""
+    """One month to derive: the heads of everything it is made from, as they were planned, and whether it is up to date already.
+
+    `earlier` are the months of candles that the look-back reaches into, oldest first; `own` is the month itself by dataset.
+    """
 
     market: Market
     month: str
     key: str
-    candles: PartitionHead
+    earlier: tuple[PartitionHead, ...]
+    own: dict[str, PartitionHead]
     lookback_rows: int
     inputs: tuple[InputRef, ...]
     up_to_date: bool
     recorded_hash: str | None
 
     @property
-    def window(self) -> tuple[int, int]:
-        return month_window(self.month)
+    def candles(self) -> PartitionHead:
+        return self.own["ohlcv"]
 
 
 def plan_derivations(
@@ -57,12 +61,11 @@ def plan_derivations(
         months = by_market["ohlcv"][market]
         if month not in months:
             continue
-        reach = list(_reach(months, month, lookback_rows))
+        earlier = _reach(months, month, lookback_rows)
+        own = {dataset: heads[market][month] for dataset, heads in by_market.items() if month in heads[market]}
         inputs = sorted(
-            InputRef(f"{dataset}_{timeframe}", f"{market.key}|{each}", heads[market][each].content_hash)
-            for dataset, heads in by_market.items()
-            for each in (reach if dataset == "ohlcv" else [month])
-            if each in heads[market]
+            InputRef(f"{head.partition.dataset}_{timeframe}", head.partition.key, head.content_hash)
+            for head in (*earlier, *own.values())
         )
         key = f"{market.key}|{month}"
         last = recorded.get(key)
@@ -72,16 +75,23 @@ def plan_derivations(
             settings_hash,
         )
         yield Derivation(
-            market, month, key, months[month], lookback_rows, tuple(inputs), same, last.content_hash if last else None
+            market=market,
+            month=month,
+            key=key,
+            earlier=earlier,
+            own=own,
+            lookback_rows=lookback_rows,
+            inputs=tuple(inputs),
+            up_to_date=same,
+            recorded_hash=last.content_hash if last else None,
         )
 
 
-def _reach(months: dict[str, PartitionHead], month: str, lookback_rows: int) -> Iterator[str]:
-    earlier = sorted((each for each in months if each < month), reverse=True)
-    rows, reached = 0, [month]
-    for each in earlier:
+def _reach(months: dict[str, PartitionHead], month: str, lookback_rows: int) -> tuple[PartitionHead, ...]:
+    rows, reached = 0, []
+    for each in sorted((each for each in months if each < month), reverse=True):
         if rows >= lookback_rows:
             break
         rows += months[each].row_count
-        reached.append(each)
-    return iter(sorted(reached))
+        reached.append(months[each])
+    return tuple(reversed(reached))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fks_assets.assets.analysis.derive import Derivation
 from fks_assets.clock import now_ms
 from fks_assets.errors import InsufficientData
-from fks_assets.quant.candles import Candles, concatenate
+from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import INDICATOR_COLUMNS, compute_indicators, warm_rows
 from fks_assets.quant.strategies.base import SignalColumns, Strategy
 from fks_assets.quant.timeframes import Timeframe
@@ -19,6 +19,7 @@ from fks_assets.resources.stores import Stores
 from fks_assets.stores.candle_tables import candles_from_table, columns_table
 from fks_assets.stores.candles import PartitionHead, PartitionId
 from fks_assets.stores.lineage import RecordedInputs, record_many
+from fks_assets.stores.objects import MissingObject
 
 MONTHS_PER_TRANSACTION = 24
 
@@ -39,24 +40,20 @@ class Derive:
     stores: Stores
     asset: str
     timeframe: Timeframe
-    compute: Callable[[Stores, Timeframe, Derivation], Mapping[str, pa.Table]]
+    compute: Callable[[Stores, Derivation], Mapping[str, pa.Table]]
     code_version: str
     settings_hash: str
     run_id: str
 
-    def write(
-        self, months: Iterable[Derivation], failed: Callable[[Derivation, InsufficientData], None] | None = None
-    ) -> Iterator[Derived]:
-        """Yield the months that were stored; `failed` is told of those whose inputs are not there, without it they raise."""
+    def write(self, months: Iterable[Derivation], failed: Callable[[Derivation, InsufficientData], None]) -> Iterator[Derived]:
+        """Yield the months that were stored; `failed` is told of those whose inputs are not there."""
         remaining = iter(months)
         while batch := list(islice(remaining, MONTHS_PER_TRANSACTION)):
             tables: dict[PartitionId, pa.Table] = {}
             for month in batch:
                 try:
-                    computed = self.compute(self.stores, self.timeframe, month)
+                    computed = self.compute(self.stores, month)
                 except InsufficientData as error:
-                    if failed is None:
-                        raise
                     failed(month, error)
                     continue
                 tables |= {
@@ -95,25 +92,25 @@ class Derive:
         )
 
 
-def indicator_tables(stores: Stores, timeframe: Timeframe, month: Derivation) -> dict[str, pa.Table]:
+def indicator_tables(stores: Stores, month: Derivation) -> dict[str, pa.Table]:
     """Compute one month of indicators."""
-    candles, before = _with_lookback(stores, timeframe, month)
+    candles, before = _with_lookback(stores, month)
     columns = {name: column[before:] for name, column in compute_indicators(candles).items()}
     columns["is_warm"] = warm_rows(len(candles))[before:]
     return {"indicators": columns_table(candles.open_time[before:], columns)}
 
 
-def signal_tables(strategies: Sequence[Strategy]) -> Callable[[Stores, Timeframe, Derivation], dict[str, pa.Table]]:
+def signal_tables(strategies: Sequence[Strategy]) -> Callable[[Stores, Derivation], dict[str, pa.Table]]:
     """Return the function that lets each strategy judge one month."""
 
-    def compute(stores: Stores, timeframe: Timeframe, month: Derivation) -> dict[str, pa.Table]:
-        candles, before = _with_lookback(stores, timeframe, month)
-        start, end = month.window
-        stored = stores.candles.read_table("indicators", month.market, timeframe.name, start, end)
-        if stored.num_rows != len(candles) - before:
-            raise InsufficientData(
-                f"indicators_{timeframe} has {stored.num_rows} of {len(candles) - before} rows: materialise it first"
-            )
+    def compute(stores: Stores, month: Derivation) -> dict[str, pa.Table]:
+        candles, before = _with_lookback(stores, month)
+        head = month.own.get("indicators")
+        stored_rows = head.row_count if head else 0
+        if head is None or stored_rows != len(candles) - before:
+            name = f"indicators_{month.candles.partition.timeframe}"
+            raise InsufficientData(f"{name} has {stored_rows} of {len(candles) - before} rows: materialise it first")
+        stored = _read(stores, [head])
         indicators = compute_indicators(candles)
         for name in INDICATOR_COLUMNS:
             indicators[name][before:] = stored[name].to_numpy()
@@ -133,11 +130,19 @@ def combined_hash(heads: Sequence[PartitionHead]) -> str:
     return sha256("\n".join(f"{head.partition.dataset} {head.content_hash}" for head in heads).encode()).hexdigest()
 
 
-def _with_lookback(stores: Stores, timeframe: Timeframe, month: Derivation) -> tuple[Candles, int]:
-    start, end = month.window
-    earlier = stores.candles.rows_before("ohlcv", month.market, timeframe.name, start, month.lookback_rows)
-    own = stores.candles.read_table("ohlcv", month.market, timeframe.name, start, end)
-    return concatenate([candles_from_table(earlier), candles_from_table(own)]), earlier.num_rows
+def _with_lookback(stores: Stores, month: Derivation) -> tuple[Candles, int]:
+    candles = candles_from_table(_read(stores, [*month.earlier, month.candles]))
+    own = month.candles.row_count
+    before = min(month.lookback_rows, len(candles) - own)
+    return candles.slice(len(candles) - own - before), before
+
+
+def _read(stores: Stores, heads: Sequence[PartitionHead]) -> pa.Table:
+    """Return the rows of heads as planned, so that the recorded input hashes are of what was read."""
+    try:
+        return stores.candles.read_heads(heads)
+    except MissingObject as error:
+        raise InsufficientData(f"{heads[-1].partition} changed while it was read: the next run derives it") from error
 
 
 def _signal_table(open_time: np.ndarray, signals: SignalColumns, before: int) -> pa.Table:

@@ -59,9 +59,9 @@ def build_ohlcv_asset(timeframe: Timeframe, partitions: dg.PartitionsDefinition)
         mode = SyncMode.VERIFY if config.verify else SyncMode.REPAIR if by_person else SyncMode.FOLLOW
         asked = [split_partition_key(key) for key in context.partition_keys]
         markets, months = (list(dict.fromkeys(part)) for part in zip(*asked, strict=True))
-        failures, total = [], 0
+        failures, total, run_id = [], 0, context.run.run_id
         with final_errors():
-            for result in sync_candles(stores, market_data, markets, sorted(months), timeframe, mode=mode, run_id=context.run.run_id):
+            for result in sync_candles(stores, market_data, markets, sorted(months), timeframe, mode=mode, run_id=run_id):
                 total += 1
                 if result.error is not None:
                     context.log.warning(f"{result.partition.key}: {result.error}")
