@@ -31,7 +31,7 @@ NOW_MS = 1_793_491_200_000  # 2026-11-01
 COINS = ("BTC", "ETH", "BNB", "ADA", "SOL", "DOT", "POL", "AVAX", "LINK", "ATOM")
 PAGE_ROWS = 1000
 AT_ONCE = 10
-ROUNDS = 2
+ROUNDS = 3
 
 
 def run() -> Iterator[Row]:
