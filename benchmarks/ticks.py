@@ -15,12 +15,13 @@ import numpy as np
 import orjson
 from sqlalchemy import text
 
+from benchmarks.desks import desk_of
 from benchmarks.measure import Row, absolute, wall
 from benchmarks.series import synthetic_candles
 from benchmarks.simulated import simulator_process
 from fks_assets.clock import now_ms
 from fks_assets.quant.timeframes import parse_timeframe
-from fks_assets.settings import PROJECT_ROOT, SHIPPED_DESK
+from fks_assets.settings import PROJECT_ROOT
 from fks_assets.simulator.client import SimulatorClient
 from fks_assets.stores import embedded
 from fks_assets.stores.database import Database, open_database
@@ -82,7 +83,7 @@ def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fks-bench-") as folder:
         home = Path(folder)
         replay = _recordings(home / "recordings")
-        (home / "desk.toml").write_text(_large_desk(), encoding="utf-8")
+        (home / "desk.toml").write_text(desk_of(LARGE_MARKETS, list(HISTORY_DAYS)), encoding="utf-8")
         variables = {"FKS_DESK": str(home / "desk.toml"), "FKS_SIMULATOR__REPLAY": str(replay)}
         with _desk(home, replay, variables) as ticker:
             yield _large(ticker)
@@ -143,13 +144,3 @@ def _recordings(directory: Path) -> Path:
             content = orjson.dumps(list(zip(times.tolist(), *columns, strict=True)))
             (directory / f"{symbol.replace('-', '_')}-{name}.json").write_bytes(content)
     return directory
-
-
-def _large_desk() -> str:
-    """Return the shipped desk with 200 markets and five timeframes."""
-    head = SHIPPED_DESK.read_text(encoding="utf-8").split("[[markets]]")[0]
-    shipped = 'timeframes = ["5m", "1h", "1d"]'
-    assert shipped in head
-    head = head.replace(shipped, f"timeframes = {json.dumps(list(HISTORY_DAYS))}")
-    markets = "".join(f'[[markets]]\nsymbol = "{symbol}"\ngroup = "alts"\ntier = "TIER1"\n' for symbol in LARGE_MARKETS)
-    return f'{head}{markets}[exchanges.simulated]\ndialect = "binance"\n[strategies.technical]\n[strategies.breakout]\n'

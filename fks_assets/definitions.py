@@ -12,6 +12,7 @@ from fks_assets.assets.analysis.signals import build_signals_asset
 from fks_assets.assets.jobs import build_jobs
 from fks_assets.assets.market_data.assets import build_ohlcv_asset
 from fks_assets.assets.market_data.checks import build_candle_checks
+from fks_assets.assets.market_data.gap_repair import build_gap_repair
 from fks_assets.assets.operations.store_upkeep import build_store_upkeep
 from fks_assets.assets.schedules import TICKS, build_schedule
 from fks_assets.executors import build_executor
@@ -36,12 +37,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     ]
     jobs = build_jobs(settings.timeframes)
     upkeep = build_store_upkeep()
+    repair = build_gap_repair(settings)
     stores = Stores(settings)
     return dg.Definitions(
-        assets=[*assets, upkeep.asset],
+        assets=[*assets, repair.asset, upkeep.asset],
         asset_checks=[check for timeframe in timeframes for check in build_candle_checks(timeframe)],
-        jobs=[*jobs.values(), upkeep.job],
-        schedules=[*(build_schedule(tick, jobs[tick.job]) for tick in TICKS), upkeep.schedule],
+        jobs=[*jobs.values(), *repair.jobs, upkeep.job],
+        schedules=[*(build_schedule(tick, jobs[tick.job]) for tick in TICKS), upkeep.schedule, *repair.schedules],
+        sensors=repair.sensors,
         resources={"stores": stores, "market_data": MarketData(settings, stores)},
         executor=build_executor(settings.executor),
     )

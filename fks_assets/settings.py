@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,6 @@ from fks_assets.clock import to_ms
 from fks_assets.errors import InvalidInput, SettingsError
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.profile import ExchangeProfile
-from fks_assets.ids import stable_id
 from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.strategies.registry import create_strategy
 from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe, month_window, parse_timeframe
@@ -61,10 +60,26 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _aware(moment: datetime | None, name: str) -> None:
+    _require(moment is None or moment.tzinfo is not None, f"{name} {moment} needs a time zone, for example 2024-09-13T10:00:00Z")
+
+
 class MarketSettings(_Section):
+    """A market of the desk. `listed` and `delisted` say when it trades, where the exchange no longer tells."""
+
     symbol: Symbol
     group: Literal["mains", "alts"]
     tier: Tier
+    listed: datetime | None = None
+    delisted: datetime | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "MarketSettings":
+        _aware(self.listed, "listed")
+        _aware(self.delisted, "delisted")
+        if self.listed and self.delisted:
+            _require(self.listed < self.delisted, f"listed {self.listed} is not before delisted {self.delisted}")
+        return self
 
 
 class RenameSettings(_Section):
@@ -75,13 +90,28 @@ class RenameSettings(_Section):
     since: datetime
 
     @model_validator(mode="after")
-    def _aware(self) -> "RenameSettings":
-        _require(self.since.tzinfo is not None, f"since {self.since} needs a time zone, for example 2024-09-13T10:00:00Z")
+    def _in_utc(self) -> "RenameSettings":
+        _aware(self.since, "since")
+        return self
+
+
+class OutageSettings(_Section):
+    """A time in which the whole exchange did not trade."""
+
+    start: datetime
+    end: datetime
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "OutageSettings":
+        _aware(self.start, "start")
+        _aware(self.end, "end")
+        _require(self.start < self.end, f"outage start {self.start} is not before its end {self.end}")
         return self
 
 
 class ExchangeSettings(_Section):
     dialect: str
+    outages: tuple[OutageSettings, ...] = ()
     url: str | None = None
     deadline_seconds: float = Field(15.0, gt=0, le=120)
     connections: int = Field(10, ge=1, le=100)
@@ -101,6 +131,33 @@ class SimulatorSettings(_Section):
     speed: float = Field(1.0, ge=0, le=100_000)
     replay: Path | None = None
     faults: Path | None = None
+
+
+class RetentionSettings(_Section):
+    """Days that things are kept. Candles are never deleted: they move to the cold store, where reads still find them."""
+
+    candles: int = Field(365, ge=31, le=36_500)
+    gap_records: int = Field(90, ge=1, le=36_500)
+
+
+class GapSettings(_Section):
+    """What the gap repair does where a run's configuration does not say."""
+
+    lookback_days: int = Field(7, ge=1, le=36_500)
+    max_gaps_per_asset: int = Field(10, ge=1, le=100_000)
+    retry_minutes: int = Field(5, ge=1, le=1440)
+    most_retry_hours: int = Field(24, ge=1, le=720)
+
+
+class QualitySettings(_Section):
+    """When candles are suspect. `spike_score` counts robust standard deviations of the log return."""
+
+    spike_score: float = Field(12.0, ge=4, le=1000)
+    spike_exchange: str | None = None
+    spike_tolerance: float = Field(0.02, gt=0, le=1)
+    stuck_candles: int = Field(12, ge=3, le=10_000)
+    revisions_per_day: int = Field(5, ge=0, le=10_000)
+    lookback_candles: int = Field(500, ge=1, le=100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +182,16 @@ class Settings(_Section):
     executor: Literal["in_process", "multiprocess", "celery", "k8s"] = "in_process"
     database_url: SecretStr | None = None
     candle_root: str | None = None
+    cold_root: str | None = None
+    reports_port: int = Field(3001, ge=1, le=65535)
     history_days: dict[str, Annotated[int, Field(ge=1, le=20_000)]]
     markets: tuple[MarketSettings, ...] = Field(min_length=1)
     renames: tuple[RenameSettings, ...] = ()
     exchanges: dict[Annotated[str, Field(pattern=r"^[a-z0-9]{1,20}$")], ExchangeSettings]
     simulator: SimulatorSettings = SimulatorSettings()
+    retention: RetentionSettings = RetentionSettings()
+    gaps: GapSettings = GapSettings()
+    quality: QualitySettings = QualitySettings()
     strategies: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="after")
@@ -152,6 +214,11 @@ class Settings(_Section):
                 rename.old not in symbols,
                 f"markets: {rename.old!r} became {rename.new!r} on {rename.since:%Y-%m-%d}; list that one",
             )
+        second = self.quality.spike_exchange
+        _require(
+            second is None or second in self.exchanges,
+            f"quality.spike_exchange {second!r} is unknown; known: {', '.join(self.exchanges)}",
+        )
         _require(bool(self.strategies), "strategies is empty; give at least one table, for example [strategies.technical]")
         for name, values in self.strategies.items():
             try:
@@ -166,6 +233,16 @@ class Settings(_Section):
         return self.candle_root or str(self.home / "candles")
 
     @property
+    def cold_location(self) -> str:
+        """The root of archived candles: a directory, or a URL such as s3://bucket/cold."""
+        return self.cold_root or str(self.home / "cold")
+
+    @property
+    def reports_directory(self) -> Path:
+        """Where reports for people are written, as HTML."""
+        return self.home / "reports"
+
+    @property
     def grace_ms(self) -> int:
         return round(self.closed_candle_grace_seconds * 1000)
 
@@ -173,9 +250,21 @@ class Settings(_Section):
     def is_simulated(self) -> bool:
         return self.exchange == "simulated"
 
+    @cached_property
+    def _by_market(self) -> dict[Market, MarketSettings]:
+        return {parse_market(f"{market.symbol}@{self.exchange}"): market for market in self.markets}
+
     def market_list(self) -> list[Market]:
         """Return the desk's markets in the order of the settings."""
-        return [parse_market(f"{market.symbol}@{self.exchange}") for market in self.markets]
+        return list(self._by_market)
+
+    def market_settings(self, market: Market) -> MarketSettings | None:
+        """Return what the settings say of a market, None when it is not one of the desk's."""
+        return self._by_market.get(market)
+
+    def tiers(self) -> dict[Market, Tier]:
+        """Return the tier of each market, in the order of the settings."""
+        return {market: known.tier for market, known in self._by_market.items()}
 
     def timeframe_list(self) -> list[Timeframe]:
         return [parse_timeframe(name) for name in self.timeframes]
@@ -189,9 +278,6 @@ class Settings(_Section):
             deadline_seconds=chosen.deadline_seconds,
             connections=chosen.connections,
         )
-
-    def strategy_settings_hash(self, strategy: str) -> str:
-        return stable_id(strategy, repr(sorted(self.strategies[strategy].items())))
 
     def history_segments(self, market: Market, start_ms: int, end_ms: int) -> Iterator[HistorySegment]:
         """Yield the stretches of [start_ms, end_ms) with the exchange symbol that holds each, oldest first."""

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fks_assets.cli import candles, desk, runs, simulator
+from fks_assets.cli import candles, desk, gaps, runs, simulator
 from fks_assets.errors import InvalidInput, TradingError
 
 BAD_ANSWER = 1
@@ -49,5 +49,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (desk, runs, candles, simulator):
+for module in (desk, runs, candles, simulator, gaps):
     module.register(app)

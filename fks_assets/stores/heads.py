@@ -60,7 +60,11 @@ class PartitionId:
 
 @dataclass(frozen=True, slots=True)
 class PartitionHead:
-    """What a partition holds. Times are UTC milliseconds; holes are half-open ranges that the exchange confirmed to lack."""
+    """What a partition holds. Times are UTC milliseconds, ranges half-open.
+
+    `confirmed_holes` are ranges that the exchange confirmed to lack; `holes` are those between the first and the last row that
+    hold no row, None when they were not noted (rows written before 0002). `storage` is hot, or cold when archived.
+    """
 
     partition: PartitionId
     content_hash: str
@@ -72,6 +76,8 @@ class PartitionHead:
     confirmed_holes: tuple[tuple[int, int], ...]
     object_name: str | None
     revisions_name: str | None = None
+    holes: tuple[tuple[int, int], ...] | None = ()
+    storage: str = "hot"
 
     @classmethod
     def empty(cls, partition: PartitionId) -> "PartitionHead":
@@ -95,14 +101,14 @@ class Change:
 _COLUMNS = """
     h.dataset, h.timeframe, h.market, h.month, h.content_hash, h.row_count, (extract(epoch FROM h.first_open) * 1000)::bigint,
     (extract(epoch FROM h.last_open) * 1000)::bigint, h.revision_count, (extract(epoch FROM h.known_at) * 1000)::bigint,
-    h.confirmed_holes, h.object_name, h.revisions_name
+    h.confirmed_holes, h.object_name, h.revisions_name, h.holes, h.storage
 """
 _KEYS = "unnest(CAST(:datasets AS text[]), CAST(:timeframes AS text[]), CAST(:markets AS text[]), CAST(:months AS text[]))"
 _LOCK_LIMITS = sa.text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL statement_timeout = '{LOCK_SECONDS + 5}s'")
 _USUAL_LIMITS = sa.text("SET LOCAL lock_timeout TO DEFAULT; SET LOCAL statement_timeout TO DEFAULT")
 _INSERT = sa.text(f"""
-    INSERT INTO dataset_heads (dataset, timeframe, market, month, content_hash)
-    SELECT d, t, m, o, '{EMPTY_HASH}' FROM {_KEYS} AS k (d, t, m, o)
+    INSERT INTO dataset_heads (dataset, timeframe, market, month, content_hash, holes)
+    SELECT d, t, m, o, '{EMPTY_HASH}', '[]' FROM {_KEYS} AS k (d, t, m, o)
     ORDER BY d COLLATE "C", t COLLATE "C", m COLLATE "C", o COLLATE "C"
     ON CONFLICT DO NOTHING RETURNING dataset, timeframe, market, month
 """)  # noqa: S608 - constants only
@@ -123,10 +129,11 @@ _UPDATE = sa.text("""
     UPDATE dataset_heads h SET content_hash = c.content_hash, row_count = c.row_count,
         first_open = to_timestamp(c.first_open / 1000.0), last_open = to_timestamp(c.last_open / 1000.0),
         revision_count = c.revision_count, known_at = to_timestamp(c.known_at / 1000.0), confirmed_holes = c.confirmed_holes,
-        object_name = c.object_name, revisions_name = c.revisions_name, updated_at = clock_timestamp()
+        object_name = c.object_name, revisions_name = c.revisions_name, holes = c.holes, storage = c.storage,
+        updated_at = clock_timestamp()
     FROM jsonb_to_recordset(CAST(:changes AS jsonb)) AS c (dataset text, timeframe text, market text, month text,
         content_hash text, row_count int, first_open bigint, last_open bigint, revision_count int, known_at bigint,
-        confirmed_holes jsonb, object_name text, revisions_name text)
+        confirmed_holes jsonb, object_name text, revisions_name text, holes jsonb, storage text)
     WHERE h.dataset = c.dataset AND h.timeframe = c.timeframe AND h.market = c.market AND h.month = c.month
 """)
 _DELETE = sa.text(f"""
@@ -196,6 +203,8 @@ def update_heads(connection: sa.Connection, heads: Iterable[PartitionHead]) -> N
             "confirmed_holes": head.confirmed_holes,
             "object_name": head.object_name,
             "revisions_name": head.revisions_name,
+            "holes": head.holes,
+            "storage": head.storage,
         }
         for head in heads
     ]
@@ -228,5 +237,6 @@ def _id(row: Any) -> PartitionId:
 
 
 def _head(row: Any) -> PartitionHead:
-    holes = tuple((start, end) for start, end in row[10])
-    return PartitionHead(_id(row), row[4], row[5], row[6], row[7], row[8], row[9], holes, row[11], row[12])
+    confirmed = tuple((start, end) for start, end in row[10])
+    holes = None if row[13] is None else tuple((start, end) for start, end in row[13])
+    return PartitionHead(_id(row), row[4], row[5], row[6], row[7], row[8], row[9], confirmed, row[11], row[12], holes, row[14])

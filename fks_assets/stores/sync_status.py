@@ -122,13 +122,15 @@ def record_syncs(connection: sa.Connection, updates: Sequence[SyncUpdate]) -> No
 
 
 def read_sync(
-    database: Database, markets: Sequence[Market] | None = None, timeframes: Sequence[Timeframe | str] | None = None
+    source: Database | sa.Connection, markets: Sequence[Market] | None = None, timeframes: Sequence[Timeframe | str] | None = None
 ) -> list[SyncRecord]:
     """Return the stored states, by market and timeframe; None means all."""
     values = {
         "markets": None if markets is None else [market.key for market in markets],
         "timeframes": None if timeframes is None else [str(timeframe) for timeframe in timeframes],
     }
-    with database.transaction() as connection:
-        rows = connection.execute(_SELECT, values)
-        return [SyncRecord(parse_market(row[0]), row[1], SyncState(row[2]), *row[3:]) for row in rows]
+    if isinstance(source, Database):
+        with source.transaction() as connection:
+            return read_sync(connection, markets, timeframes)
+    rows = source.execute(_SELECT, values)
+    return [SyncRecord(parse_market(row[0]), row[1], SyncState(row[2]), *row[3:]) for row in rows]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from fks_assets.errors import StoreError
+from fks_assets.quant.ranges import holes_between
 from fks_assets.stores.canonical import canonical_table, content_hash, empty_table, times_of
 from fks_assets.stores.heads import Change, PartitionHead, PartitionId, delete_heads, update_heads
 from fks_assets.stores.merge import append_revisions, check_holes, merge_rows
@@ -130,6 +131,8 @@ class StoreTransaction:
             last_open=int(times[-1]),
             known_at_ms=known_at_ms,
             object_name=self._write(head.partition.new_object_name(), table),
+            holes=holes_between(times, head.partition.grid.step_ms),
+            storage="hot",
         )
 
     def _with_revisions(self, head: PartitionHead, superseded: pa.Table) -> PartitionHead:

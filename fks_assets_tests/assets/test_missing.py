@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from fks_assets.assets.market_data.missing import Asked, holes_after, missing_ranges
 from fks_assets.quant.markets import parse_market
+from fks_assets.quant.ranges import holes_between
 from fks_assets.quant.timeframes import parse_timeframe
 from fks_assets.stores.candle_tables import times_to_arrow
 from fks_assets.stores.candles import PartitionHead, PartitionId
@@ -25,14 +27,11 @@ class HeldTimes:
     def __init__(self, times: list[int]) -> None:
         self.times = times
 
-    def read_table(self, *_: object, columns: list[str]) -> pa.Table:
-        import numpy as np
-
-        assert columns == ["open_time"]
+    def read_heads(self, _: object) -> pa.Table:
         return pa.table({"open_time": times_to_arrow(np.array(self.times, np.int64))})
 
 
-def head_of(times: list[int], holes: list[tuple[int, int]]) -> PartitionHead | None:
+def head_of(times: list[int], holes: list[tuple[int, int]], *, noted: bool = True) -> PartitionHead | None:
     if not times and not holes:
         return None
     return PartitionHead(
@@ -45,6 +44,7 @@ def head_of(times: list[int], holes: list[tuple[int, int]]) -> PartitionHead | N
         known_at_ms=None,
         confirmed_holes=tuple(holes),
         object_name=None,
+        holes=holes_between(np.array(times, np.int64), STEP) if noted else None,
     )
 
 
@@ -55,11 +55,11 @@ def points(ranges: list[tuple[int, int]]) -> set[int]:
 slots = st.sets(st.integers(0, GRID - 1)).map(lambda chosen: sorted(slot * STEP for slot in chosen))
 
 
-@given(times=slots, confirmed=slots, skip=st.booleans())
-def test_what_is_missing_is_the_grid_less_what_is_stored_and_confirmed_absent(times, confirmed, skip) -> None:
+@given(times=slots, confirmed=slots, skip=st.booleans(), noted=st.booleans())
+def test_what_is_missing_is_the_grid_less_what_is_stored_and_confirmed_absent(times, confirmed, skip, noted) -> None:
     holes = [(time, time + STEP) for time in confirmed if time not in times]
     ranges = missing_ranges(
-        HeldTimes(times), PARTITION, head_of(times, holes), HOUR, 0, GRID * STEP, skip_confirmed=skip, overlap=0
+        HeldTimes(times), head_of(times, holes, noted=noted), HOUR, 0, GRID * STEP, skip_confirmed=skip, overlap=0
     )
     expected = set(range(0, GRID * STEP, STEP)) - set(times) - (points(holes) if skip else set())
     assert points(ranges) == expected
@@ -69,14 +69,14 @@ def test_what_is_missing_is_the_grid_less_what_is_stored_and_confirmed_absent(ti
 
 def test_the_newest_stored_candles_are_asked_for_again_with_an_open_tail() -> None:
     times = [slot * STEP for slot in range(10)]
-    ranges = missing_ranges(HeldTimes(times), PARTITION, head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3)
+    ranges = missing_ranges(HeldTimes(times), head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3)
     assert ranges == [(7 * STEP, GRID * STEP)]
 
 
 def test_nothing_is_asked_again_when_the_month_is_complete() -> None:
     times = [slot * STEP for slot in range(GRID)]
     assert (
-        missing_ranges(HeldTimes(times), PARTITION, head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3)
+        missing_ranges(HeldTimes(times), head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3)
         == []
     )
 
@@ -94,5 +94,5 @@ def test_confirmed_holes_are_what_the_newest_answers_left_out_and_older_ones_els
 
 @pytest.mark.parametrize("start", [0, 1, STEP - 1])
 def test_a_window_off_the_grid_begins_at_the_next_grid_point(start: int) -> None:
-    ranges = missing_ranges(HeldTimes([]), PARTITION, None, HOUR, start, 3 * STEP, skip_confirmed=True, overlap=0)
+    ranges = missing_ranges(HeldTimes([]), None, HOUR, start, 3 * STEP, skip_confirmed=True, overlap=0)
     assert ranges == [(HOUR.ceil(start), 3 * STEP)]

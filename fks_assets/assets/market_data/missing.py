@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from fks_assets.quant.ranges import Range, clipped, complement, holes_between, joined, without
 from fks_assets.quant.timeframes import Timeframe
-from fks_assets.stores.candles import CandleStore, PartitionHead, PartitionId
+from fks_assets.stores.candles import CandleStore, PartitionHead
+from fks_assets.stores.canonical import times_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,28 +18,21 @@ class Asked:
     answered: tuple[int, ...]
 
 
-def holes_after(known: Iterable[tuple[int, int]], asked: Sequence[Asked], timeframe: Timeframe) -> list[tuple[int, int]]:
+def holes_after(known: Iterable[Range], asked: Sequence[Asked], timeframe: Timeframe) -> list[Range]:
     """Return the holes that the exchange has confirmed: what was known outside the asked stretches, and what they showed."""
     step = timeframe.milliseconds
     stretches = sorted(
         (timeframe.ceil(part.start_ms), timeframe.ceil(part.end_ms)) for part in asked if part.start_ms < part.end_ms
     )
-    holes = [piece for start, end in known for piece in _complement(start, end, stretches)]
+    holes = without(known, stretches)
     for part in asked:
         candles = [(time, time + step) for time in part.answered]
-        holes += _complement(timeframe.ceil(part.start_ms), timeframe.ceil(part.end_ms), candles)
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(holes):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined
+        holes += complement(timeframe.ceil(part.start_ms), timeframe.ceil(part.end_ms), candles)
+    return joined(holes)
 
 
 def missing_ranges(
     store: CandleStore,
-    partition: PartitionId,
     head: PartitionHead | None,
     timeframe: Timeframe,
     start_ms: int,
@@ -47,7 +40,7 @@ def missing_ranges(
     *,
     skip_confirmed: bool,
     overlap: int,
-) -> list[tuple[int, int]]:
+) -> list[Range]:
     """Return the half-open ranges of [start_ms, end_ms) on the grid that hold no stored candle, oldest first.
 
     `skip_confirmed` leaves out holes that the exchange has already been asked about; `overlap` takes that many stored candles
@@ -56,42 +49,20 @@ def missing_ranges(
     """
     step = timeframe.milliseconds
     start, end = timeframe.ceil(start_ms), timeframe.ceil(end_ms)
-    present = _stored_times(store, partition, head, step)
-    present = present[(present >= start) & (present < end)]
-    holes = (
-        [] if head is None or not skip_confirmed else [hole for hole in head.confirmed_holes if hole[1] > start and hole[0] < end]
-    )
-    ranges = list(_complement(start, end, _covered(present, step, holes)))
-    if overlap and ranges and len(present) and ranges[-1][1] == end and present[-1] < ranges[-1][0]:
+    present = clipped(stored_ranges(store, head, step), start, end)
+    confirmed = [] if head is None or not skip_confirmed else head.confirmed_holes
+    ranges = complement(start, end, sorted([*present, *confirmed]))
+    if overlap and ranges and present and ranges[-1][1] == end and present[-1][1] <= ranges[-1][0]:
         tail = ranges[-1][0]
         ranges[-1] = (max(start, tail - overlap * step), end)
     return ranges
 
 
-def _stored_times(store: CandleStore, partition: PartitionId, head: PartitionHead | None, step: int) -> np.ndarray:
+def stored_ranges(store: CandleStore, head: PartitionHead | None, step_ms: int) -> list[Range]:
+    """Return the ranges that a month holds candles for, from its head; its rows are read only where the head notes no holes."""
     if head is None or head.first_open is None or head.last_open is None:
-        return np.empty(0, np.int64)
-    if head.row_count == (head.last_open - head.first_open) // step + 1:
-        return np.arange(head.first_open, head.last_open + step, step, dtype=np.int64)
-    table = store.read_table(
-        partition.dataset, partition.market, partition.timeframe, head.first_open, head.last_open + step, columns=["open_time"]
-    )
-    return table["open_time"].to_numpy().astype("datetime64[ms]").astype(np.int64)
-
-
-def _covered(present: np.ndarray, step: int, holes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    breaks = np.flatnonzero(np.diff(present) != step) + 1
-    runs = [(int(run[0]), int(run[-1]) + step) for run in np.split(present, breaks) if len(run)]
-    return sorted([*runs, *holes])
-
-
-def _complement(start: int, end: int, covered: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    cursor = start
-    for first, last in covered:
-        if first > cursor:
-            yield cursor, min(first, end)
-        cursor = max(cursor, last)
-        if cursor >= end:
-            return
-    if cursor < end:
-        yield cursor, end
+        return []
+    holes = head.holes
+    if holes is None:
+        holes = holes_between(times_of(store.read_heads([head])), step_ms)
+    return complement(head.first_open, head.last_open + step_ms, holes)

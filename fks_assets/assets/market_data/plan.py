@@ -1,12 +1,13 @@
 """What to ask the exchange for, to bring months of candles up to date."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from fks_assets.assets.market_data.missing import missing_ranges
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.download import CandleRequest
 from fks_assets.quant.markets import Market
+from fks_assets.quant.ranges import Range, clipped
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candles import PartitionHead, PartitionId
@@ -30,19 +31,25 @@ def plan_requests(
     windows: Mapping[str, tuple[int, int]],
     heads: Mapping[PartitionId, PartitionHead],
     mode: SyncMode,
+    only: Sequence[Range] | None = None,
 ) -> Iterator[tuple[CandleRequest, str]]:
-    """Yield the requests that one market needs and the source that their candles are marked with, oldest first."""
+    """Yield the requests that one market needs and the source that their candles are marked with, oldest first.
+
+    `only`: what is missing is known already, and nothing else is asked for.
+    """
     page = DIALECTS[stores.settings.exchange_profile().dialect].page_rows
     following = mode is SyncMode.FOLLOW
-    ranges: list[tuple[int, int]] = []
+    ranges: list[Range] = []
     for month, (start, end) in windows.items():
+        if only is not None:
+            ranges += clipped(only, start, end)
+            continue
         partition = PartitionId("ohlcv", market, timeframe.name, month)
         if mode is SyncMode.VERIFY:
             ranges.append((start, end))
             continue
         ranges += missing_ranges(
             stores.candles,
-            partition,
             heads.get(partition),
             timeframe,
             start,
@@ -55,9 +62,9 @@ def plan_requests(
             yield CandleRequest(market, segment.symbol, timeframe, segment.start_ms, segment.end_ms), segment.source
 
 
-def _joined(ranges: Iterable[tuple[int, int]], page_ms: int) -> Iterator[tuple[int, int]]:
+def _joined(ranges: Iterable[Range], page_ms: int) -> Iterator[Range]:
     """Join touching ranges, and neighbours that one page can answer together."""
-    current: tuple[int, int] | None = None
+    current: Range | None = None
     for start, end in ranges:
         if current is not None and (start <= current[1] or end - current[0] <= page_ms):
             current = current[0], max(current[1], end)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fks_assets.assets.market_data import CODE_VERSION
+from fks_assets.assets.market_data.gap_ledger import update_gaps
 from fks_assets.assets.market_data.history import history_start
 from fks_assets.assets.market_data.missing import Asked, holes_after
 from fks_assets.assets.market_data.plan import SyncMode, plan_requests
@@ -12,6 +13,7 @@ from fks_assets.errors import ExchangeError, TradingError
 from fks_assets.exchanges.gateway import FetchedCandles
 from fks_assets.quant.candles import QuarantinedRow
 from fks_assets.quant.markets import Market
+from fks_assets.quant.ranges import Range
 from fks_assets.quant.timeframes import Timeframe, first_open_candle, month_of, month_window, months_between
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
@@ -102,8 +104,11 @@ def sync_candles(
     *,
     mode: SyncMode,
     run_id: str,
+    only: Mapping[Market, Sequence[Range]] | None = None,
 ) -> Iterator[PartitionSync]:
     """Bring the months of the markets up to date and yield one result per partition, market by market.
+
+    `only` names what to ask for of each market instead of all that is missing.
 
     A market that fails keeps what was stored and what could be fetched; its partitions carry the error and the others go on.
     """
@@ -115,7 +120,7 @@ def sync_candles(
         batch = markets[first : first + MARKETS_PER_BATCH]
         heads = stores.candles.heads("ohlcv", timeframe.name, batch)
         try:
-            answers = _fetch(stores, market_data, batch, timeframe, windows, heads, mode)
+            answers = _fetch(stores, market_data, batch, timeframe, windows, heads, mode, only)
             results = list(_store(stores, timeframe, windows, heads, answers, run_id))
         except TradingError as error:
             _note_failure(stores, batch, timeframe, error)
@@ -142,9 +147,15 @@ def _fetch(
     windows: Mapping[str, tuple[int, int]],
     heads: Mapping[PartitionId, PartitionHead],
     mode: SyncMode,
+    only: Mapping[Market, Sequence[Range]] | None,
 ) -> list[_MarketAnswers]:
     before = {record.market: record for record in read_sync(stores.database, markets, [timeframe])}
-    planned = {market: list(plan_requests(stores, market, timeframe, windows, heads, mode)) for market in markets}
+    planned = {
+        market: list(
+            plan_requests(stores, market, timeframe, windows, heads, mode, None if only is None else only.get(market, ()))
+        )
+        for market in markets
+    }
     at = now_ms()
     with stores.database.transaction() as connection:
         record_syncs(
@@ -189,6 +200,15 @@ def _store(
         start = history_start(stores.settings, timeframe)
         updates = [_sync_update(each, timeframe, now_stored, known_at, windows, start) for each in answers if each.contacted]
         record_syncs(transaction.connection, updates)
+        contacted = {each.market: each.error for each in answers if each.contacted}
+        update_gaps(
+            stores,
+            list(contacted),
+            timeframe,
+            connection=transaction.connection,
+            heads=now_stored,
+            errors={market: str(error) for market, error in contacted.items() if error is not None},
+        )
     for each in answers:
         for month in windows:
             partition = PartitionId("ohlcv", each.market, timeframe.name, month)

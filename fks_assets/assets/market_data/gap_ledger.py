@@ -1,0 +1,220 @@
+"""Judge the holes of every market and keep the gap records true to what is stored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from fks_assets.assets.market_data.history import history_start
+from fks_assets.assets.market_data.missing import stored_ranges
+from fks_assets.clock import now_ms, to_ms
+from fks_assets.exchanges.dialects import DIALECTS
+from fks_assets.exchanges.history_files import required_csv_file
+from fks_assets.quant.gaps import (
+    GapCause,
+    GapStatus,
+    KnownGap,
+    SeriesFacts,
+    backoff_ms,
+    judge_holes,
+    reconcile,
+    shared_outages,
+)
+from fks_assets.quant.markets import Market
+from fks_assets.quant.ranges import Range, joined
+from fks_assets.quant.timeframes import Timeframe, first_open_candle
+from fks_assets.resources.stores import Stores
+from fks_assets.stores.candles import PartitionHead, PartitionId
+from fks_assets.stores.gap_records import OPEN, GapRecord, delete_gaps, lock_series, read_gaps, write_gaps
+from fks_assets.stores.sync_status import read_sync
+
+# A candle that closed less than this ago is about to be fetched by the next tick: it is late, not lost.
+TAIL_GRACE_MS = 15 * 60_000
+ABANDONED_MS = 3_600_000
+_MINUTE, _HOUR = 60_000, 3_600_000
+
+Heads = Mapping[PartitionId, PartitionHead]
+
+
+def expected_window(stores: Stores, market: Market, timeframe: Timeframe, heads: Heads, at_ms: int) -> Range:
+    """Return [start, end) of the grid on which a market should have candles at a time, (0, 0) if there is none yet.
+
+    It begins with the history of the settings or with the oldest stored candle, and ends TAIL_GRACE_MS ago; listing and delisting
+    of the settings cut it. A market or timeframe that is not the desk's is expected between its own first and last candle.
+    """
+    mine = [head for partition, head in heads.items() if partition.market == market and head.row_count]
+    first = min((head.first_open for head in mine if head.first_open is not None), default=None)
+    last = max((head.last_open for head in mine if head.last_open is not None), default=None)
+    settings = stores.settings
+    known = settings.market_settings(market)
+    if known is None or timeframe.name not in settings.history_days:
+        return (0, 0) if first is None or last is None else (first, last + timeframe.milliseconds)
+    oldest = history_start(settings, timeframe)
+    start = timeframe.ceil(oldest if first is None else min(oldest, first))
+    end = first_open_candle(at_ms, timeframe, TAIL_GRACE_MS)
+    if known.listed is not None:
+        start = max(start, timeframe.floor(to_ms(known.listed)))
+    if known.delisted is not None:
+        end = min(end, timeframe.floor(to_ms(known.delisted)))
+    return start, max(start, end)
+
+
+def update_gaps(
+    stores: Stores,
+    markets: Sequence[Market],
+    timeframe: Timeframe,
+    *,
+    connection: sa.Connection | None = None,
+    heads: Heads | None = None,
+    errors: Mapping[Market, str] | None = None,
+    attempted: bool = False,
+) -> list[GapRecord]:
+    """Bring the gap records of these markets up to date with what is stored and return those that are open.
+
+    `connection` and `heads`: a transaction that has just written, and what it stored. `errors` names the markets whose fetch has
+    failed: their gaps become FAILED, to be tried again after a pause that doubles. `attempted`: gaps that were BACKFILLING have
+    had their attempt.
+    """
+    if connection is None:
+        with stores.database.transaction() as own:
+            return update_gaps(stores, markets, timeframe, connection=own, heads=heads, errors=errors, attempted=attempted)
+    at = now_ms()
+    lock_series(connection, timeframe, markets)
+    if heads is None:
+        heads = stores.candles.heads("ohlcv", timeframe.name, markets)
+    by_market: dict[Market, dict[PartitionId, PartitionHead]] = {market: {} for market in markets}
+    for partition, head in heads.items():
+        if partition.market in by_market:
+            by_market[partition.market][partition] = head
+    series = {market: _facts(stores, market, timeframe, held, at) for market, held in by_market.items()}
+    down = shared_outages([facts.confirmed for facts in series.values()], [facts.stored for facts in series.values()], timeframe)
+    loaded = {record.market for record in read_sync(connection, markets, [timeframe]) if record.last_success_at is not None}
+    known: dict[Market, list[GapRecord]] = {market: [] for market in markets}
+    for record in read_gaps(connection, markets, [timeframe], OPEN):
+        known[record.market].append(record)
+    judge = _Judge(stores, timeframe, at, errors or {}, attempted)
+    open_now: list[GapRecord] = []
+    written: list[GapRecord] = []
+    removed: list[int] = []
+    for market, facts in series.items():
+        before = {record.id: record for record in known[market]}
+        facts = replace(facts, outages=joined([*facts.outages, *down]))
+        if before:
+            facts = replace(facts, start_ms=min(facts.start_ms, *(record.start_ms for record in known[market])))
+        elif market not in loaded and facts.stored:
+            # The history is still being loaded: what lies before it is not lost.
+            facts = replace(facts, start_ms=max(facts.start_ms, facts.stored[0][0]))
+        after, absorbed = reconcile(
+            [_known(record) for record in known[market]], judge_holes(facts), facts.stored, timeframe.milliseconds
+        )
+        for gap in after:
+            record = judge.record(market, gap, before.get(gap.id) if gap.id is not None else None)
+            if record.status is not GapStatus.FILLED:
+                open_now.append(record)
+            if gap.id is None or _differs(record, before[gap.id]):
+                written.append(record)
+        removed += [gap.id for gap in absorbed if gap.id is not None]
+    delete_gaps(connection, removed)
+    write_gaps(connection, written)
+    if any(record.id is None for record in open_now):
+        return read_gaps(connection, markets, [timeframe], OPEN)
+    return open_now
+
+
+def _facts(stores: Stores, market: Market, timeframe: Timeframe, heads: Heads, at: int) -> SeriesFacts:
+    start, end = expected_window(stores, market, timeframe, heads, at)
+    mine = [heads[partition] for partition in sorted(heads)]
+    stored = joined(held for head in mine for held in stored_ranges(stores.candles, head, timeframe.milliseconds))
+    settings = stores.settings
+    of_desk = market.exchange == settings.exchange
+    rows = DIALECTS[settings.exchanges[market.exchange].dialect].history_rows if market.exchange in settings.exchanges else None
+    return SeriesFacts(
+        timeframe,
+        start,
+        end,
+        stored,
+        confirmed=joined(hole for head in mine for hole in head.confirmed_holes),
+        outages=[(to_ms(outage.start), to_ms(outage.end)) for outage in settings.exchanges[market.exchange].outages]
+        if market.exchange in settings.exchanges
+        else [],
+        reach_ms=timeframe.floor(at) - (rows - 1) * timeframe.milliseconds if rows and of_desk else None,
+    )
+
+
+def _known(record: GapRecord) -> KnownGap:
+    return KnownGap(
+        record.id,
+        record.start_ms,
+        record.end_ms,
+        record.missing_candles,
+        record.status,
+        record.cause,
+        record.filled_candles,
+    )
+
+
+def _differs(record: GapRecord, before: GapRecord) -> bool:
+    """Return whether a record says anything new; its growing distance from today alone does not."""
+    return replace(record, candles_from_today=before.candles_from_today) != before
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Makes records of what gaps have become at a time."""
+
+    stores: Stores
+    timeframe: Timeframe
+    at: int
+    errors: Mapping[Market, str]
+    attempted: bool
+
+    def record(self, market: Market, gap: KnownGap, before: GapRecord | None) -> GapRecord:
+        """Return the record of a gap that has just been reconciled; `before` is what was noted of it."""
+        beyond = gap.cause is GapCause.BEYOND_API_LIMIT
+        record = GapRecord(
+            id=gap.id,
+            market=market,
+            timeframe=self.timeframe.name,
+            start_ms=gap.start_ms,
+            end_ms=gap.end_ms,
+            missing_candles=gap.missing_candles,
+            is_api_fillable=gap.status is not GapStatus.UNFILLABLE,
+            overflow_candles=gap.missing_candles if beyond else 0,
+            candles_from_today=(self.at - gap.start_ms) // self.timeframe.milliseconds,
+            status=gap.status,
+            cause=gap.cause,
+            detected_at=self.at if before is None else before.detected_at,
+            attempts=0 if before is None else before.attempts,
+            attempted_at=None if before is None else before.attempted_at,
+            next_attempt_at=None if before is None else before.next_attempt_at,
+            filled_candles=gap.filled_candles,
+            required_csv_file=required_csv_file(market, self.timeframe) if beyond else None,
+            error_message=None if before is None else before.error_message,
+        )
+        if gap.status is GapStatus.FILLED:
+            return replace(record, filled_at=self.at, next_attempt_at=None, error_message=None, is_api_fillable=True)
+        if gap.status is GapStatus.UNFILLABLE:
+            return replace(record, next_attempt_at=None, error_message=None)
+        return self._pending(record)
+
+    def _pending(self, record: GapRecord) -> GapRecord:
+        """Return a fillable gap's record after a failure, after an attempt that did not fill it, or as it was."""
+        words = self.errors.get(record.market)
+        trying = record.status is GapStatus.BACKFILLING
+        if words is not None:
+            attempts = record.attempts if trying else record.attempts + 1
+            settings = self.stores.settings.gaps
+            pause = backoff_ms(attempts, settings.retry_minutes * _MINUTE, settings.most_retry_hours * _HOUR)
+            return replace(
+                record,
+                status=GapStatus.FAILED,
+                cause=GapCause.FETCH_FAILED,
+                error_message=words,
+                attempts=attempts,
+                attempted_at=record.attempted_at if trying else self.at,
+                next_attempt_at=self.at + pause,
+            )
+        abandoned = trying and record.attempted_at is not None and self.at - record.attempted_at > ABANDONED_MS
+        if trying and (self.attempted or abandoned):
+            return replace(record, status=GapStatus.DETECTED, cause=None, error_message=None)
+        return record
