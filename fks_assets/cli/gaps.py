@@ -1,6 +1,6 @@
 """`fks gaps` and `fks backfill`."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,8 +8,9 @@ from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, desk_timefr
 from fks_assets.cli.output import print_json, print_table
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import InvalidInput
-from fks_assets.quant.gaps import GapStatus
-from fks_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from fks_assets.quant.gaps import GapStatus
 
 StatusOption = Annotated[str | None, typer.Option("--status", help="DETECTED, BACKFILLING, FILLED, UNFILLABLE or FAILED.")]
 IntervalsOption = Annotated[
@@ -29,6 +30,7 @@ def gaps(
     """Show the holes in the stored candles: where, why, and what is being done."""
     from fks_assets.assets.market_data.gap_ledger import update_gaps
     from fks_assets.resources.stores import Stores
+    from fks_assets.settings import load_settings
     from fks_assets.stores.gap_records import OPEN, read_gaps
 
     settings = load_settings()
@@ -101,6 +103,7 @@ def backfill(
     from fks_assets.quant.timeframes import month_window
     from fks_assets.resources.market_data import MarketData
     from fks_assets.resources.stores import Stores
+    from fks_assets.settings import load_settings
 
     settings = load_settings()
     start_ms, end_ms = window_of(start, end)
@@ -138,7 +141,9 @@ def _tell(report: dict[str, Any], json: bool) -> None:
         typer.echo(error, err=True)
 
 
-def _status(text: str) -> GapStatus:
+def _status(text: str) -> "GapStatus":
+    from fks_assets.quant.gaps import GapStatus
+
     try:
         return GapStatus(text)
     except ValueError:

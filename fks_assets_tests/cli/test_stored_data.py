@@ -116,3 +116,16 @@ def test_times_without_a_zone_are_utc() -> None:
     assert time_of("2026-01-01", "--from") == START
     assert time_of("2026-01-01T01:30+01:30", "--from") == START
     assert time_of("2026-01-01T00:00:00Z", "--from") == round(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+def test_gaps_shows_each_hole_with_the_names_of_its_record(stored: None) -> None:
+    """S5.8: the four stored candles end long ago, so that all that followed is one hole."""
+    document = fks("gaps", "BTC-USDT", "--timeframe", "1h")
+    (gap,) = document["gaps"]
+    assert (gap["market"], gap["timeframe"], gap["status"]) == ("BTC-USDT@binance", "1h", "DETECTED")
+    assert gap["gap_start"] == "2026-01-01T04:00:00Z"
+    hours = (datetime.fromisoformat(gap["gap_end"]) - datetime(2026, 1, 1, 4, tzinfo=UTC)).total_seconds() / 3600
+    assert gap["missing_candles"] == document["missing_candles"] == hours
+    assert gap["is_api_fillable"] is True
+    assert fks("gaps", "BTC-USDT", "--timeframe", "1h", "--status", "FILLED") == {"gaps": [], "total": 0, "missing_candles": 0}
+    assert fks("gaps", "BTC-USDT", "--no-scan")["gaps"] == document["gaps"]

@@ -99,11 +99,11 @@ def update_gaps(
     for market, facts in series.items():
         before = {record.id: record for record in known[market]}
         facts = replace(facts, outages=joined([*facts.outages, *down]))
-        if before:
-            facts = replace(facts, start_ms=min(facts.start_ms, *(record.start_ms for record in known[market])))
-        elif market not in loaded and facts.stored:
+        start = facts.start_ms
+        if market not in loaded and facts.stored:
             # The history is still being loaded: what lies before it is not lost.
-            facts = replace(facts, start_ms=max(facts.start_ms, facts.stored[0][0]))
+            start = max(start, facts.stored[0][0])
+        facts = replace(facts, start_ms=min([start, *(record.start_ms for record in known[market])]))
         after, absorbed = reconcile(
             [_known(record) for record in known[market]], judge_holes(facts), facts.stored, timeframe.milliseconds
         )
