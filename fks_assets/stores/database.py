@@ -23,6 +23,7 @@ HEAD_REVISION = "0002"
 MIGRATION_LOCK = 0x666B73_0001
 DAGSTER_TABLES_LOCK = 0x666B73_0002
 DAEMON_LOCK = 0x666B73_0003
+REPAIR_LOCK = 0x666B73_0004
 CONNECT_SECONDS = 5
 RECOVERY_ATTEMPTS = 3
 SESSION_SETTINGS = {
@@ -165,6 +166,20 @@ def one_process_at_a_time(url: str, lock: int) -> Iterator[None]:
             cursor.execute("SET statement_timeout = 0")
             cursor.execute("SELECT pg_advisory_lock(%s)", (lock,))
         yield
+    finally:
+        connection.close()
+
+
+@contextmanager
+def alone(url: str, lock: int) -> Iterator[bool]:
+    """Give whether no other process holds an advisory lock of a database; if so, it is held while the block runs."""
+    with store_errors():
+        connection = _connect(_parse(url))
+    try:
+        with store_errors(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (lock,))
+            found = cursor.fetchone()
+        yield bool(found and found[0])
     finally:
         connection.close()
 

@@ -132,6 +132,20 @@ def test_a_hole_is_one_record_however_often_it_is_looked_at_and_filled_only_by_c
     assert _open(desk, ETH) == []
 
 
+def test_a_repair_that_died_is_taken_up_by_the_next_one(desk: StoppedDesk) -> None:
+    """Resumable: the gaps that it was fetching are not left behind."""
+    times = sorted(desk.stored("BTC-USDT"))
+    _take_out(desk, BTC, set(times[300:310]))
+    order = RepairOrder("ALL", (HOUR,), 3650, 100_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk.desk.market_data, "download", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            list(repair_gaps(desk.desk.stores, desk.desk.market_data, order, RepairReport("died", "ALL", [60])))
+    assert [gap.status for gap in _open(desk, BTC)] == [GapStatus.BACKFILLING]
+    assert _repair(desk).gaps_filled == 1
+    assert _open(desk, BTC) == []
+
+
 def test_two_repairs_of_the_same_months_at_once_lose_nothing_and_double_nothing(desk: StoppedDesk) -> None:
     before = _hashes(desk)
     times = sorted(desk.stored("BTC-USDT"))

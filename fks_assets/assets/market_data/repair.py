@@ -15,6 +15,7 @@ from fks_assets.quant.ranges import Range, joined
 from fks_assets.quant.timeframes import Timeframe, months_between
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
+from fks_assets.stores.database import REPAIR_LOCK, alone
 from fks_assets.stores.gap_records import GapRecord, read_gaps, retry_failed, write_gaps
 
 TIERS = ("TIER1", "TIER2", "TIER3", "TIER4")
@@ -86,16 +87,17 @@ def repair_gaps(
     """
     markets = markets_of_tier(stores, order.tier)
     report.assets_processed = len(markets)
-    for timeframe in order.timeframes:
-        for first in range(0, len(markets), MARKETS_PER_BATCH):
-            batch = _Batch(stores, market_data, order, report, timeframe, markets[first : first + MARKETS_PER_BATCH])
-            for result in batch.run():
-                yield timeframe, result
+    with alone(stores.database.url, REPAIR_LOCK) as is_alone:
+        for timeframe in order.timeframes:
+            for first in range(0, len(markets), MARKETS_PER_BATCH):
+                some = markets[first : first + MARKETS_PER_BATCH]
+                for result in _Batch(stores, market_data, order, report, timeframe, some, is_alone).run():
+                    yield timeframe, result
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """One timeframe of some markets."""
+    """One timeframe of some markets. `is_alone`: no other repair runs, so a gap that is BACKFILLING was left by one that died."""
 
     stores: Stores
     market_data: MarketData
@@ -103,6 +105,7 @@ class _Batch:
     report: RepairReport
     timeframe: Timeframe
     markets: Sequence[Market]
+    is_alone: bool
 
     def run(self) -> Iterator[PartitionSync]:
         at = now_ms()
@@ -141,7 +144,9 @@ class _Batch:
         due = [
             gap
             for gap in gaps
-            if gap.status is GapStatus.DETECTED or (gap.status is GapStatus.FAILED and (gap.next_attempt_at or 0) <= at)
+            if gap.status is GapStatus.DETECTED
+            or (gap.status is GapStatus.BACKFILLING and self.is_alone)
+            or (gap.status is GapStatus.FAILED and (gap.next_attempt_at or 0) <= at)
         ]
         if self.order.between is not None:
             return due
