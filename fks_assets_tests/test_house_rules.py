@@ -18,8 +18,9 @@ MAY_IMPORT = {
     "stores": {"stores", "quant"},
     "exchanges": {"exchanges", "quant"},
     "simulator": {"simulator", "quant"},
+    "imports": {"imports", "quant", "exchanges.dialects"},
     "resources": {"resources", "stores", "exchanges", "simulator", "quant", "settings"},
-    "assets": {"assets", "resources", "stores", "exchanges", "quant", "settings", "partitions"},
+    "assets": {"assets", "resources", "stores", "exchanges", "imports", "quant", "settings", "partitions"},
     "settings": {"quant", "exchanges.dialects", "exchanges.profile"},
     "partitions": {"quant", "settings"},
 }
@@ -28,6 +29,7 @@ NO_THIRD_PARTY = {
     "stores": {"dagster", "ccxt", "aiohttp"},
     "exchanges": {"dagster"},
     "simulator": {"dagster", "sqlalchemy", "ccxt"},
+    "imports": {"dagster", "sqlalchemy", "ccxt"},
 }
 BANNED_CALLS = {
     "datetime.now",
