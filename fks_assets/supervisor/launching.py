@@ -14,6 +14,7 @@ from fks_assets.supervisor.graphql import DeskApi, LaunchedRun
 if TYPE_CHECKING:
     from fks_assets.resources.stores import Stores
 
+PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 SCHEDULE_NAME = "dagster/schedule_name"
@@ -57,13 +58,14 @@ def asked_range(settings: Settings, partition: str | None, market: Market | None
 def launch_behind(api: DeskApi, stores: "Stores", job: str) -> LaunchedRun | None:
     """Launch now what the job's schedule would launch; None when nothing is behind.
 
-    A job without partitions is launched as it is. Raises InvalidInput for an unknown job.
+    A job without partitions is launched as it is, one of days for today. Raises InvalidInput for an unknown job.
     """
     from fks_assets.assets.schedules import TICKS, behind_request, range_tags
+    from fks_assets.partitions import DAY_JOBS, day_of
 
     tick = next((tick for tick in TICKS if tick.job == job), None)
     if tick is None:
-        return api.launch(job, {})
+        return api.launch(job, {PARTITION: day_of(now_ms())} if job in DAY_JOBS else {})
     request = behind_request(stores, tick.prefixes)
     if request is None:
         return None

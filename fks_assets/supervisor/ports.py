@@ -1,6 +1,7 @@
 """Local TCP ports."""
 
 import socket
+from collections.abc import Container
 
 from fks_assets.errors import InvalidInput, StoreError
 
@@ -21,11 +22,14 @@ def is_free(port: int) -> bool:
         return True
 
 
-def next_free(port: int) -> int:
-    """Return the port itself or the first free one above it; raise StoreError when 200 in a row are taken."""
+def next_free(port: int, promised: Container[int] = ()) -> int:
+    """Return the port itself or the first free one above it; raise StoreError when 200 in a row are taken.
+
+    Ports that are `promised` to another part of the desk, which may not listen yet, are left to it.
+    """
     last = min(port + SEARCHED_PORTS, 65536)
     for candidate in range(port, last):
-        if is_free(candidate):
+        if candidate not in promised and is_free(candidate):
             return candidate
     raise StoreError(f"ports {port} to {last - 1} of {HOST} are all taken; choose another with --port")
 

@@ -31,13 +31,14 @@ DAGSTER_VARIABLES = {
 
 @dataclass(slots=True)
 class Desk:
-    """One `fks up`: what its processes share. `web_port` changes when another program takes it while the web server is down."""
+    """One `fks up`: what its processes share. A port of ours changes when another program takes it while its server is down."""
 
     settings: Settings
     home: DeskHome
     token: str
     started_at_ms: int
     web_port: int
+    reports_port: int
     report: Report
     simulator_url: str | None = None
     code_server_port: int | None = None
@@ -46,6 +47,10 @@ class Desk:
     @property
     def url(self) -> str:
         return f"http://{ports.HOST}:{self.web_port}"
+
+    @property
+    def reports_url(self) -> str:
+        return f"http://{ports.HOST}:{self.reports_port}"
 
     @property
     def code_server_target(self) -> str:
@@ -64,6 +69,10 @@ def choose_ports(desk: Desk) -> None:
     if free != desk.web_port:
         desk.report(f"port {desk.web_port} of {ports.HOST} is taken by another program; the web UI uses {free}")
         desk.web_port = free
+    free = ports.next_free(desk.reports_port, {desk.web_port})
+    if free != desk.reports_port:
+        desk.report(f"port {desk.reports_port} of {ports.HOST} is taken; the reports use {free}")
+        desk.reports_port = free
     if desk.settings.is_simulated:
         desk.simulator_url = _simulator_url(desk)
     entry: dict[str, object] = {"location_name": LOCATION}
@@ -106,6 +115,7 @@ def build_parts(desk: Desk, database: "Database", dagster_database: "Database", 
     if desk.simulator_url is not None:
         parts.append(child(simulator_service(desk.simulator_url, desk.token)))
     parts += [
+        child(reports_service(desk)),
         child(_code_server_service(desk)),
         child(_web_server_service(desk)),
         child(_daemon_service(desk, dagster_database)),
@@ -146,6 +156,27 @@ def simulator_service(url: str, token: str) -> Service:
     )
 
 
+def reports_service(desk: Desk) -> Service:
+    """Return the row of the server that shows the reports, read-only."""
+
+    def command() -> Sequence[str]:
+        free = ports.next_free(desk.reports_port, {desk.web_port})
+        if free != desk.reports_port:
+            desk.report(f"port {desk.reports_port} was taken by another program; the reports move to http://{ports.HOST}:{free}")
+            desk.reports_port = free
+        badge = ["--badge", "SIMULATED"] if desk.settings.is_simulated else []
+        where = ["--port", str(free), "--directory", str(desk.settings.reports_directory)]
+        return python_module("fks_assets.supervisor.reports_server", *where, *badge)
+
+    return Service(
+        name="reports",
+        command=command,
+        answers=lambda: http_answers(desk.reports_url),
+        needs=("guard",),
+        stop_seconds=5.0,
+    )
+
+
 def _code_server_service(desk: Desk) -> Service:
     def command() -> Sequence[str]:
         if desk.code_server_port is not None:
@@ -169,7 +200,7 @@ def _code_server_service(desk: Desk) -> Service:
 
 def _web_server_service(desk: Desk) -> Service:
     def command() -> Sequence[str]:
-        free = ports.next_free(desk.web_port)
+        free = ports.next_free(desk.web_port, {desk.reports_port})
         if free != desk.web_port:
             desk.report(f"port {desk.web_port} was taken by another program; the web UI moves to http://{ports.HOST}:{free}")
             desk.web_port = free

@@ -34,7 +34,8 @@ class PartReport:
 
 @dataclass(frozen=True, slots=True)
 class DeskState:
-    """A running desk. `url` is where its web UI is, empty until the port is chosen; `token` marks its processes."""
+    """A running desk. `url` is where its web UI is, empty until the port is chosen, `reports_url` where its reports are;
+    `token` marks its processes."""
 
     pid: int
     token: str
@@ -45,6 +46,7 @@ class DeskState:
     simulator_url: str | None
     home: str
     parts: tuple[PartReport, ...]
+    reports_url: str | None = None
 
     @property
     def all_up(self) -> bool:

@@ -53,6 +53,7 @@ class DeskStatus:
             "pid": None if desk is None else desk.pid,
             "started_at": None if desk is None else desk.started_at or None,
             "url": None if desk is None else desk.url or None,
+            "reports_url": None if desk is None else desk.reports_url,
             "home": self.home,
             "exchange": self.exchange,
             "simulated": self.simulated,
@@ -140,6 +141,8 @@ def show_status(status: DeskStatus) -> None:
     if desk is not None:
         since = desk.started_at or "just now"
         print(f"{status.home}: {desk.phase} since {since}, process {desk.pid}, exchange {status.exchange}, {desk.url}")
+        if desk.reports_url is not None:
+            print(f"Reports: {desk.reports_url}")
         rows = [(part.name, part.state, part.pid, part.restarts, part.detail) for part in desk.parts]
         print_table("\nParts", ("part", "state", "pid", "restarts", "why"), rows, "none yet")
     if status.activity is not None:

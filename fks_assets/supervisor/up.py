@@ -108,8 +108,8 @@ class Up:
         counts = ", ".join(f"{each.stored:,} {kind}" for kind, each in self._progress(load).items())
         self.screen.line(f"Loaded after {seconds:.0f} s: {counts}")
         self.screen.line(
-            f"Look at {self.desk.url}/asset-groups · logs in {self.desk.home.logs} · `fks status` for its health · "
-            "stop it with Ctrl-C or `fks down`"
+            f"Look at {self.desk.url}/asset-groups · reports at {self.desk.reports_url} · logs in {self.desk.home.logs} · "
+            "`fks status` for its health · stop it with Ctrl-C or `fks down`"
         )
 
     def _progress(self, load: FirstLoad) -> Mapping[str, Progress]:
@@ -149,6 +149,7 @@ class Up:
             simulator_url=self.desk.simulator_url,
             home=str(self.desk.settings.home),
             parts=reports(self.supervisor.parts),
+            reports_url=self.desk.reports_url,
         )
         if state == self._written:
             return
@@ -208,7 +209,7 @@ def run_desk(settings: Settings, *, load: bool, open_parts: OpenParts = desk_par
     try:
         if token := left_behind_token(home):
             sweep(token)
-        desk = Desk(settings, home, unique_name(), now_ms(), settings.web_port, screen.line)
+        desk = Desk(settings, home, unique_name(), now_ms(), settings.web_port, settings.reports_port, screen.line)
         write_dagster_home(home)
         choose_ports(desk)
         screen.line(f"Starting the desk of {settings.home} …")
