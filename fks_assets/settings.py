@@ -150,9 +150,9 @@ class GapSettings(_Section):
 
 
 class QualitySettings(_Section):
-    """When candles are suspect. `spike_score` counts robust standard deviations of the log return."""
+    """When candles are suspect. `spike_score` counts usual moves of the price (`quant/quality.py`)."""
 
-    spike_score: float = Field(12.0, ge=4, le=1000)
+    spike_score: float = Field(8.0, ge=4, le=1000)
     spike_exchange: str | None = None
     spike_tolerance: float = Field(0.02, gt=0, le=1)
     stuck_candles: int = Field(12, ge=3, le=10_000)
@@ -258,9 +258,15 @@ class Settings(_Section):
         """Return the desk's markets in the order of the settings."""
         return list(self._by_market)
 
-    def market_settings(self, market: Market) -> MarketSettings | None:
-        """Return what the settings say of a market, None when it is not one of the desk's."""
-        return self._by_market.get(market)
+    def is_desk_market(self, market: Market) -> bool:
+        """Return whether a market is one of the desk's."""
+        return market in self._by_market
+
+    def market_settings(self, market: Market) -> MarketSettings:
+        """Return what the settings say of a market of the desk. Raises InvalidInput for any other."""
+        if market not in self._by_market:
+            raise InvalidInput(f"market {market} is not one of the desk's; they are {', '.join(map(str, self._by_market))}")
+        return self._by_market[market]
 
     def tiers(self) -> dict[Market, Tier]:
         """Return the tier of each market, in the order of the settings."""
@@ -269,10 +275,12 @@ class Settings(_Section):
     def timeframe_list(self) -> list[Timeframe]:
         return [parse_timeframe(name) for name in self.timeframes]
 
-    def exchange_profile(self) -> ExchangeProfile:
-        chosen = self.exchanges[self.exchange]
+    def exchange_profile(self, exchange: str | None = None) -> ExchangeProfile:
+        """Return how one of the exchanges of the settings is reached; None is the desk's own."""
+        name = exchange or self.exchange
+        chosen = self.exchanges[name]
         return ExchangeProfile(
-            name=self.exchange,
+            name=name,
             dialect=chosen.dialect,
             base_url=chosen.url,
             deadline_seconds=chosen.deadline_seconds,

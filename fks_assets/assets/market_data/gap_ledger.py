@@ -46,9 +46,9 @@ def expected_window(stores: Stores, market: Market, timeframe: Timeframe, heads:
     first = min((head.first_open for head in mine if head.first_open is not None), default=None)
     last = max((head.last_open for head in mine if head.last_open is not None), default=None)
     settings = stores.settings
-    known = settings.market_settings(market)
-    if known is None or timeframe.name not in settings.history_days:
+    if not settings.is_desk_market(market) or timeframe.name not in settings.history_days:
         return (0, 0) if first is None or last is None else (first, last + timeframe.milliseconds)
+    known = settings.market_settings(market)
     oldest = history_start(settings, timeframe)
     start = timeframe.ceil(oldest if first is None else min(oldest, first))
     end = first_open_candle(at_ms, timeframe, TAIL_GRACE_MS)

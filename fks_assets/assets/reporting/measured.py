@@ -78,5 +78,5 @@ def measure(stores: Stores, tier: str, intervals: Sequence[int], at_ms: int, day
         for series in read_series(stores, markets, timeframe, at_ms):
             counted.append(count_series(series, first_day if only_days else 0))
             rows.append(day_row(series, first_day, days))
-    tiers = {market: stores.settings.market_settings(market).tier for market in markets}
+    tiers = stores.settings.tiers()
     return Measured(tier, counted, rows, first_day, tiers, stores.settings.is_simulated)
