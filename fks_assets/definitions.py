@@ -13,13 +13,19 @@ from fks_assets.assets.jobs import build_jobs
 from fks_assets.assets.market_data.assets import build_ohlcv_asset
 from fks_assets.assets.market_data.checks import build_candle_checks
 from fks_assets.assets.market_data.gap_repair import build_gap_repair
+from fks_assets.assets.market_data.market_rules import build_market_rules
+from fks_assets.assets.operations.archive import build_archive, build_gap_upkeep
 from fks_assets.assets.operations.store_upkeep import build_store_upkeep
+from fks_assets.assets.reporting.completeness import build_completeness_report
+from fks_assets.assets.reporting.recency import build_recency_validation
 from fks_assets.assets.schedules import TICKS, build_schedule
 from fks_assets.executors import build_executor
 from fks_assets.partitions import market_month_partitions
 from fks_assets.resources.market_data import MarketData
+from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings, load_settings
+from fks_assets.supervisor.addresses import desk_addresses
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -36,16 +42,28 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         )
     ]
     jobs = build_jobs(settings.timeframes)
-    upkeep = build_store_upkeep()
     repair = build_gap_repair(settings)
+    scheduled = [
+        build_market_rules(settings),
+        build_completeness_report(settings),
+        build_recency_validation(settings),
+        build_archive(),
+        build_gap_upkeep(),
+        build_store_upkeep(),
+    ]
     stores = Stores(settings)
+    reports = Reports(settings, lambda: desk_addresses(settings.home))
     return dg.Definitions(
-        assets=[*assets, repair.asset, upkeep.asset],
+        assets=[*assets, repair.asset, *(each.asset for each in scheduled)],
         asset_checks=[check for timeframe in timeframes for check in build_candle_checks(timeframe)],
-        jobs=[*jobs.values(), *repair.jobs, upkeep.job],
-        schedules=[*(build_schedule(tick, jobs[tick.job]) for tick in TICKS), upkeep.schedule, *repair.schedules],
+        jobs=[*jobs.values(), *repair.jobs, *(each.job for each in scheduled)],
+        schedules=[
+            *(build_schedule(tick, jobs[tick.job]) for tick in TICKS),
+            *repair.schedules,
+            *(each.schedule for each in scheduled),
+        ],
         sensors=repair.sensors,
-        resources={"stores": stores, "market_data": MarketData(settings, stores)},
+        resources={"stores": stores, "market_data": MarketData(settings, stores), "reports": reports},
         executor=build_executor(settings.executor),
     )
 

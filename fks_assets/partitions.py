@@ -1,9 +1,15 @@
 """Every PartitionsDefinition of the desk."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
+from fks_assets.clock import MILLISECONDS_PER_DAY, to_datetime, to_ms
 from fks_assets.quant.markets import Market, parse_market
 from fks_assets.settings import Settings
+
+# Jobs whose partitions are UTC days: a run without a partition is of today.
+DAY_JOBS = frozenset({"rules"})
 
 
 def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
@@ -16,6 +22,22 @@ def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
             ),
         }
     )
+
+
+def day_partitions(settings: Settings) -> dg.TimeWindowPartitionsDefinition:
+    """Return UTC days since the desk's first month, today included; keys read `2026-11-21`."""
+    return dg.DailyPartitionsDefinition(start_date=f"{settings.first_month}-01", timezone="UTC", end_offset=1)
+
+
+def day_of(timestamp_ms: int) -> str:
+    """Return the key of the UTC day that contains the timestamp."""
+    return to_datetime(timestamp_ms).date().isoformat()
+
+
+def day_window(day: str) -> tuple[int, int]:
+    """Return (start, end) of a UTC day in milliseconds, end excluded."""
+    start_ms = to_ms(datetime.fromisoformat(day).replace(tzinfo=UTC))
+    return start_ms, start_ms + MILLISECONDS_PER_DAY
 
 
 def partition_key(market: Market, month: str) -> str:

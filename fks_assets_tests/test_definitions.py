@@ -23,7 +23,16 @@ def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg
         key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
         for key in graph.materializable_asset_keys
     }
-    expected: dict[str, list[str]] = {"store_upkeep": []}
+    candles = sorted(f"ohlcv_{timeframe}" for timeframe in TIMEFRAMES)
+    expected: dict[str, list[str]] = {
+        "market_rules": [],
+        "gap_repair": candles,
+        "data_completeness": candles,
+        "recency_validation": candles,
+        "archived_candles": [],
+        "old_gap_records": [],
+        "store_upkeep": [],
+    }
     for timeframe in TIMEFRAMES:
         expected[f"ohlcv_{timeframe}"] = []
         expected[f"indicators_{timeframe}"] = [f"ohlcv_{timeframe}"]
@@ -41,7 +50,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_which_code_made_it(definiti
 def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definitions: dg.Definitions) -> None:
     held = {
         name: sorted(key.to_user_string() for key in definitions.resolve_job_def(name).asset_layer.executable_asset_keys)
-        for name in ("critical_path", "signals", "risk", "upkeep")
+        for name in sorted(job.name for job in definitions.jobs or [])
     }
     chain = {prefix: [f"{prefix}_{timeframe}" for timeframe in TIMEFRAMES] for prefix in ("ohlcv", "indicators", "signals")}
     assert held == {
@@ -49,6 +58,14 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "signals": sorted(chain["ohlcv"] + chain["indicators"] + chain["signals"]),
         "risk": sorted(chain["ohlcv"] + chain["indicators"]),
         "upkeep": ["store_upkeep"],
+        "backfill": ["gap_repair"],
+        "backfill_tier1": ["gap_repair"],
+        "backfill_tier2": ["gap_repair"],
+        "completeness": ["data_completeness"],
+        "recency": ["recency_validation"],
+        "rules": ["market_rules"],
+        "archive": ["archived_candles"],
+        "gap_upkeep": ["old_gap_records"],
     }
     schedules = {schedule.name: schedule for schedule in definitions.schedules or []}
     assert {name: (schedule.cron_schedule, schedule.execution_timezone) for name, schedule in schedules.items()} == {
@@ -56,8 +73,23 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "signals_schedule": ("*/15 * * * *", "UTC"),
         "risk_schedule": ("*/30 * * * *", "UTC"),
         "upkeep_schedule": ("40 * * * *", "UTC"),
+        "archive_schedule": ("30 3 * * *", "UTC"),
+        "gap_upkeep_schedule": ("0 4 * * 0", "UTC"),
+        "rules_schedule": ("20 0 * * *", "UTC"),
+        "backfill_tier1_schedule": ("0 2 * * *", "UTC"),
+        "backfill_tier2_schedule": ("15 3 * * *", "UTC"),
+        "completeness_schedule": ("0 8 * * *", "UTC"),
+        "recency_schedule": ("25 * * * *", "UTC"),
     }
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
+    assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == {
+        "gap_sensor": dg.DefaultSensorStatus.RUNNING
+    }
+
+
+def test_the_code_server_can_load_everything_by_its_name(definitions: dg.Definitions) -> None:
+    """A job may not be called like an asset: Dagster finds that out only when a server loads the repository."""
+    definitions.get_repository_def().load_all_definitions()
 
 
 def test_partitions_are_markets_times_months_with_the_open_month(definitions: dg.Definitions) -> None:

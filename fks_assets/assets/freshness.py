@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from fks_assets.assets.market_data.history import history_start
+from fks_assets.assets.market_data.quality import judge_markets
 from fks_assets.clock import now_ms
+from fks_assets.quant.markets import Market
 from fks_assets.quant.timeframes import Timeframe, first_open_candle, months_between
 from fks_assets.resources.stores import Stores
+from fks_assets.stores.market_checks import read_blocked
 from fks_assets.stores.sync_status import SyncState, read_sync
 
 
@@ -26,7 +29,7 @@ def behind(stores: Stores, *, derived: bool, signals: bool) -> Work | None:
     for timeframe in stores.settings.timeframe_list():
         starts = [
             start
-            for start in (_candles_behind(stores, timeframe, now), _derived_behind(stores, timeframe, derived, signals))
+            for start in (_candles_behind(stores, timeframe, now), _derived_behind(stores, timeframe, now, derived, signals))
             if start
         ]
         if starts:
@@ -65,7 +68,10 @@ _OLDEST_UNDERIVED = text(
         ORDER BY id DESC LIMIT 1
     ) AS derived ON true
     WHERE candles.dataset = 'ohlcv' AND candles.timeframe = :timeframe AND candles.market = ANY(:markets)
-      AND candles.row_count > 0
+      AND candles.row_count > 0 AND candles.storage = 'hot'
+      AND NOT EXISTS (
+        SELECT 1 FROM unnest(CAST(:blocked_markets AS text[]), CAST(:blocked_months AS text[])) AS blocked (market, month)
+        WHERE blocked.market = candles.market AND blocked.month = candles.month)
       AND (derived.inputs @> jsonb_build_array(jsonb_build_object(
         'asset', 'ohlcv_' || candles.timeframe,
         'partition', candles.market || '|' || candles.month,
@@ -74,17 +80,35 @@ _OLDEST_UNDERIVED = text(
 )
 
 
-def _derived_behind(stores: Stores, timeframe: Timeframe, derived: bool, signals: bool) -> int | None:
-    """Return the time of the oldest month of candles from which nothing was derived as it is now, None when there is none."""
+def _derived_behind(stores: Stores, timeframe: Timeframe, now: int, derived: bool, signals: bool) -> int | None:
+    """Return the time of the oldest month of candles from which nothing was derived as it is now, None when there is none.
+
+    A month for which a market may get no signals is not waited for, nor is an archived one.
+    """
     assets = [name for name, wanted in (("indicators", derived), ("signals", signals)) if wanted]
     if not assets:
         return None
-    markets = [market.key for market in stores.settings.market_list()]
+    blocked = _blocked_months(stores, timeframe, now) if signals else []
+    oldest: list[int | None] = []
     with stores.database.transaction() as connection:
-        oldest = [
-            connection.execute(
-                _OLDEST_UNDERIVED, {"asset": f"{asset}_{timeframe}", "timeframe": timeframe.name, "markets": markets}
-            ).scalar()
-            for asset in assets
-        ]
+        for asset in assets:
+            left_out = blocked if asset == "signals" else []
+            values = {
+                "asset": f"{asset}_{timeframe}",
+                "timeframe": timeframe.name,
+                "markets": [market.key for market in stores.settings.market_list()],
+                "blocked_markets": [market.key for market, _ in left_out],
+                "blocked_months": [month for _, month in left_out],
+            }
+            oldest.append(connection.execute(_OLDEST_UNDERIVED, values).scalar())
     return min((time for time in oldest if time is not None), default=None)
+
+
+def _blocked_months(stores: Stores, timeframe: Timeframe, now: int) -> list[tuple[Market, str]]:
+    """Return the markets and months without signals, after judging again those that were blocked: they may have been repaired."""
+    markets = stores.settings.market_list()
+    failing = read_blocked(stores.database, markets, timeframe)
+    if failing:
+        judge_markets(stores, timeframe, list(failing), now)
+        failing = read_blocked(stores.database, markets, timeframe)
+    return [(market, blocked.month) for market, blocked in failing.items()]

@@ -1,11 +1,21 @@
 """Jobs over the market × month assets, and what their runs share."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 MARKET_DATA_LANE = {"fks/lane": "market-data"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledAsset:
+    """An asset with the job that materialises it alone and the schedule of that job."""
+
+    asset: dg.AssetsDefinition
+    job: UnresolvedAssetJobDefinition
+    schedule: dg.ScheduleDefinition
 
 
 def asset_names(prefixes: Sequence[str], timeframes: Sequence[str]) -> list[str]:

@@ -6,7 +6,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fks_assets.cli import candles, desk, gaps, runs, simulator
+from fks_assets.cli import (
+    blast_radius,
+    candles,
+    completeness,
+    desk,
+    gaps,
+    importing,
+    market_rules,
+    quarantine,
+    runs,
+    simulator,
+    upkeep,
+)
 from fks_assets.errors import InvalidInput, TradingError
 
 BAD_ANSWER = 1
@@ -49,5 +61,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (desk, runs, candles, simulator, gaps):
+for module in (desk, runs, candles, importing, simulator, gaps, completeness, blast_radius, quarantine, market_rules, upkeep):
     module.register(app)

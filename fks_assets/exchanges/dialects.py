@@ -1,6 +1,7 @@
 """What is known about each exchange API that the gateway speaks: endpoints, page sizes, weights, limits. Loads nothing heavy."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -38,8 +39,10 @@ class Dialect:
 
     `weights` prices each endpoint by the last part of its path. `history_rows` is the number of newest candles beyond which the
     exchange gives nothing. `currency_codes` are its own codes for coins that it calls differently. `asked_only` says that it
-    never answers rows outside the asked window. `ban_seconds` is how long to stay silent when a refusal for too many requests
-    (by HTTP status, or 0 for one inside the body) names no time itself.
+    never answers rows outside the asked window. `trades_endpoint` gives the public trades from which candles beyond
+    `history_rows` are rebuilt, None where that is not needed. `ban_seconds` is how long to stay silent when a refusal for too
+    many requests (by HTTP status, or 0 for one inside the body) names no time itself. `maker_fee` and `taker_fee` are fractions
+    of the value, of an account without turnover or discount, for markets whose fees the public API does not state.
     """
 
     name: str
@@ -51,9 +54,13 @@ class Dialect:
     weights: MappingProxyType[str, int]
     candles_endpoint: str
     clock_endpoint: str
+    markets_endpoint: str
+    maker_fee: Decimal
+    taker_fee: Decimal
     asked_only: bool
     ban_seconds: MappingProxyType[int, float]
     used_weight_header: str | None = None
+    trades_endpoint: str | None = None
     currency_codes: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ccxt_options: MappingProxyType[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -73,6 +80,9 @@ DIALECTS = {
         weights=MappingProxyType({"klines": 2, "time": 1, "exchangeInfo": 20}),
         candles_endpoint="klines",
         clock_endpoint="time",
+        markets_endpoint="exchangeInfo",
+        maker_fee=Decimal("0.001"),
+        taker_fee=Decimal("0.001"),
         asked_only=True,
         ban_seconds=MappingProxyType({0: 60.0, 429: 60.0, 418: 120.0, 403: 60.0}),
         currency_codes=MappingProxyType({"YOYOW": "YOYO"}),
@@ -86,10 +96,14 @@ DIALECTS = {
         page_rows=720,
         history_rows=720,
         limit=RequestLimit(weight_per_minute=60, burst=12),
-        weights=MappingProxyType({"OHLC": 1, "Time": 1, "AssetPairs": 1}),
+        weights=MappingProxyType({"OHLC": 1, "Time": 1, "AssetPairs": 1, "Trades": 1}),
         candles_endpoint="OHLC",
         clock_endpoint="Time",
+        markets_endpoint="AssetPairs",
+        maker_fee=Decimal("0.0025"),
+        taker_fee=Decimal("0.004"),
         asked_only=False,
+        trades_endpoint="Trades",
         currency_codes=MappingProxyType(
             {"BTC": "XBT", "DOGE": "XDG", "LUNA": "LUNA2", "LUNC": "LUNA", "USTC": "UST", "REP": "REPV2"}
         ),

@@ -1,25 +1,27 @@
 """Public market data of one exchange: its clock, markets and closed candles, each answer checked before it is believed."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from fks_assets.errors import ExchangeError, InvalidInput
+from fks_assets.errors import ExchangeError, InvalidInput, InvalidResponse
 from fks_assets.exchanges.answers import Answer, shape_guard
 from fks_assets.exchanges.budget import RateBudget
 from fks_assets.exchanges.candle_api import candle_url, exchange_time_ms, read_rows
 from fks_assets.exchanges.ccxt_client import build_client
 from fks_assets.exchanges.exchange_clock import ClockSample, ExchangeClock
-from fks_assets.exchanges.market_info import MarketInfo, market_infos
+from fks_assets.exchanges.market_info import read_market_rules, rules_url
 from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.exchanges.rows import RawRows
 from fks_assets.exchanges.screening import Window, screen_rows
+from fks_assets.exchanges.trades import TradePage, TradeReader
 from fks_assets.exchanges.transport import HttpTransport, Tally
 from fks_assets.exchanges.workers import run_workers
 from fks_assets.quant.candles import Candles, QuarantinedRow, concatenate, empty_candles
-from fks_assets.quant.markets import market_from_ccxt
+from fks_assets.quant.market_rules import MarketRules
+from fks_assets.quant.markets import Market, market_from_ccxt
 from fks_assets.quant.timeframes import Timeframe, first_open_candle
 
 DEFAULT_GRACE_MS = 2000
@@ -99,13 +101,16 @@ class ExchangeGateway:
         """Return the exchange's time in ms; raise ExchangeError when it cannot be measured."""
         return await self._clock.now_ms()
 
-    async def markets(self) -> dict[str, MarketInfo]:
-        """Return the exchange's spot markets by ccxt symbol; raise ExchangeError."""
-        with shape_guard(self._judge, "markets"):
-            infos = market_infos(await self._client.fetch_markets())
-        if not infos:
-            raise self._judge.invalid("markets", "a list without any spot market")
-        return infos
+    async def market_rules(self, markets: Sequence[Market]) -> dict[Market, MarketRules | InvalidResponse]:
+        """Return the trading rules of each market as they are now, or why they are unusable, from one request.
+
+        A market that the exchange does not list is delisted. Raises ExchangeError when the list cannot be had.
+        """
+        return await self._transport.read(
+            rules_url(self._client, self._api),
+            self._api.markets_endpoint,
+            lambda answer: read_market_rules(answer, self._judge, markets),
+        )
 
     async def fetch_candles(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> FetchedCandles:
         """Return the closed candles of a market, such as BTC/USDT, that open in [start_ms, end_ms).
@@ -131,6 +136,14 @@ class ExchangeGateway:
         except ExchangeError as error:
             error.args = (f"{symbol} {timeframe}: {error}",)
             raise
+
+    def trade_pages(self, symbol: str, start_ms: int, end_ms: int, tally: Tally) -> AsyncGenerator[TradePage]:
+        """Return the public trades of a market in [start_ms, end_ms), page by page; see `TradeReader.pages`.
+
+        Raises InvalidInput for an exchange that is not asked for trades.
+        """
+        reader = TradeReader(self._client, self._transport, self.clock_ms, UNFOLLOWED_MS, tally)
+        return reader.pages(symbol, start_ms, end_ms)
 
     def settled(self, fetched: FetchedCandles, timeframe: Timeframe) -> FetchedCandles:
         """Return the result with those candles only that are closed beyond doubt."""

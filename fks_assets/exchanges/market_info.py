@@ -1,68 +1,135 @@
-"""What an exchange says about its spot markets."""
+"""What an exchange says about the trading rules of its spot markets: asked for in one request, read without losing a digit."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from fks_assets.errors import InvalidInput
-from fks_assets.quant.markets import market_from_ccxt
+from fks_assets.errors import InvalidInput, InvalidResponse
+from fks_assets.exchanges.answers import Answer, AnswerJudge, shape_guard
+from fks_assets.exchanges.dialects import Dialect
+from fks_assets.quant.market_rules import MarketRules, MarketStatus
+from fks_assets.quant.markets import Market
+
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
+_MOST_DECIMALS = 18
 
 
-@dataclass(frozen=True, slots=True)
-class MarketInfo:
-    """A spot market's trading rules, exact: price and amount are multiples of their steps, `min_notional` is in the quote coin.
+def rules_url(client: Any, dialect: Dialect) -> str:
+    """Return the URL that asks for the rules of every market.
 
-    A rule that the exchange does not state is None; `status` is its own word, "unknown" when it gives none.
+    All of them, because one unknown name among those asked for would make the exchange refuse the whole request.
     """
-
-    symbol: str
-    base: str
-    quote: str
-    active: bool
-    status: str
-    price_tick: Decimal | None
-    amount_step: Decimal | None
-    min_notional: Decimal | None
+    # Names of account groups that may trade a symbol make up half of Binance's answer.
+    parameters = {} if dialect.name == "kraken" else {"showPermissionSets": "false"}
+    return client.sign(dialect.markets_endpoint, ["public"], "GET", parameters)["url"]
 
 
-def market_infos(markets: Iterable[Mapping[str, Any]]) -> dict[str, MarketInfo]:
-    """Return ccxt's spot markets by symbol, of several under one symbol the active one.
+def read_market_rules(
+    answer: Answer, judge: AnswerJudge, markets: Sequence[Market]
+) -> dict[Market, MarketRules | InvalidResponse]:
+    """Return the rules of each asked market, or what is wrong with those that the exchange gave for it.
 
-    Left out: dark-pool twins, and names that are no symbols of ours.
+    A market that the answer does not list is delisted, without rules. Raises ExchangeError when the answer reports an error,
+    InvalidResponse when it is not the promised list or the list is empty.
     """
-    infos: dict[str, MarketInfo] = {}
+    dialect = judge.dialect
+    endpoint = dialect.markets_endpoint
+    judge.decode(answer, endpoint)
+    with shape_guard(judge, endpoint):
+        # Read a second time: the quick decoder turns numbers into floats.
+        value = json.loads(answer.body, parse_float=Decimal)
+        if dialect.name == "kraken":
+            listed = {pair["altname"]: pair for pair in value["result"].values()}
+        else:
+            listed = {symbol["symbol"]: symbol for symbol in value["symbols"]}
+    if not listed:
+        raise judge.invalid(endpoint, "a list without any market")
+    read = _kraken_rules if dialect.name == "kraken" else _binance_rules
+    found: dict[Market, MarketRules | InvalidResponse] = {}
     for market in markets:
-        if not market["spot"] or market["id"].endswith(".d") or not _is_symbol(market["symbol"]):
+        entry = listed.get(dialect.pair_id(market.ccxt_symbol))
+        if entry is None:
+            found[market] = MarketRules(market, MarketStatus.DELISTED)
             continue
-        known = infos.get(market["symbol"])
-        if known is not None and known.active:
-            continue
-        infos[market["symbol"]] = MarketInfo(
-            symbol=market["symbol"],
-            base=market["base"],
-            quote=market["quote"],
-            active=market["active"] is True,
-            status=str(market["info"].get("status", "unknown")),
-            price_tick=_rule(market["info"].get("tick_size", market["precision"]["price"])),
-            amount_step=_rule(market["precision"]["amount"]),
-            min_notional=_rule(market["limits"]["cost"]["min"]),
-        )
-    return infos
+        try:
+            with shape_guard(judge, endpoint):
+                found[market] = _usable(read, market, entry, judge)
+        except InvalidResponse as fault:
+            found[market] = InvalidResponse(f"{market}: {fault}", exchange=judge.exchange, endpoint=endpoint)
+    return found
 
 
-def _is_symbol(symbol: str) -> bool:
+def _usable(read: Callable[..., MarketRules], market: Market, entry: Any, judge: AnswerJudge) -> MarketRules | InvalidResponse:
     try:
-        market_from_ccxt(symbol, "any")
-    except InvalidInput:
-        return False
-    return True
+        return read(market, entry, judge.dialect)
+    except InvalidInput as fault:
+        return judge.invalid(judge.dialect.markets_endpoint, str(fault))
 
 
-def _rule(value: Any) -> Decimal | None:
+def _binance_rules(market: Market, symbol: Mapping[str, Any], dialect: Dialect) -> MarketRules:
+    filters = {each["filterType"]: each for each in symbol["filters"]}
+    lot = filters["LOT_SIZE"]
+    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
+    return MarketRules(
+        market=market,
+        status=_binance_status(symbol),
+        tick_size=_number(market, "tickSize", filters["PRICE_FILTER"]["tickSize"]),
+        lot_size=_number(market, "stepSize", lot["stepSize"]),
+        min_quantity=_number(market, "minQty", lot["minQty"]),
+        max_quantity=_number(market, "maxQty", lot["maxQty"]),
+        min_notional=_number(market, "minNotional", notional.get("minNotional")),
+        maker_fee=dialect.maker_fee,
+        taker_fee=dialect.taker_fee,
+    )
+
+
+def _binance_status(symbol: Mapping[str, Any]) -> MarketStatus:
+    """Return what Binance's word means. It keeps delisted symbols as BREAK, but says BREAK in maintenance too."""
+    if symbol["status"] == "TRADING":
+        return MarketStatus.TRADING
+    gone = symbol["status"] == "BREAK" and symbol.get("isSpotTradingAllowed") is False
+    return MarketStatus.DELISTED if gone else MarketStatus.HALTED
+
+
+def _kraken_rules(market: Market, pair: Mapping[str, Any], dialect: Dialect) -> MarketRules:
+    multiplier = _number(market, "lot_multiplier", pair.get("lot_multiplier", 1))
+    lot = _step(market, "lot_decimals", pair["lot_decimals"])
+    tick = _number(market, "tick_size", pair.get("tick_size"))
+    maker, taker = (_base_fee(market, name, pair.get(name)) for name in ("fees_maker", "fees"))
+    return MarketRules(
+        market=market,
+        # Recordings of 2021 hold no status: what was listed then was traded. A word that is not known halts the market.
+        status=MarketStatus.TRADING if pair.get("status", "online") == "online" else MarketStatus.HALTED,
+        tick_size=_step(market, "pair_decimals", pair["pair_decimals"]) if tick is None else tick,
+        lot_size=lot if multiplier is None else lot * multiplier,
+        min_quantity=_number(market, "ordermin", pair.get("ordermin")),
+        min_notional=_number(market, "costmin", pair.get("costmin")),
+        # A pair without a schedule for makers charges them like takers.
+        maker_fee=dialect.maker_fee if maker is None and taker is None else taker if maker is None else maker,
+        taker_fee=dialect.taker_fee if taker is None else taker,
+    )
+
+
+def _base_fee(market: Market, name: str, schedule: Any) -> Decimal | None:
+    """Return the fee, as a fraction, of an account without turnover; the schedule is in percent by turnover."""
+    if not schedule:
+        return None
+    by_turnover = {_number(market, f"{name} turnover", turnover): fee for turnover, fee in schedule}
+    fee = _number(market, name, by_turnover[Decimal(0)])
+    return None if fee is None else fee.scaleb(-2)
+
+
+def _step(market: Market, name: str, decimals: Any) -> Decimal:
+    if type(decimals) is not int or not 0 <= decimals <= _MOST_DECIMALS:
+        raise InvalidInput(f"{market}: {name} is {decimals!r}, it must be a whole number from 0 to {_MOST_DECIMALS}")
+    return Decimal(1).scaleb(-decimals)
+
+
+def _number(market: Market, name: str, value: Any) -> Decimal | None:
     if value is None:
         return None
-    number = Decimal(str(value))
-    if not number.is_finite() or number < 0:
-        raise ValueError(f"a trading rule is {value!r}")
-    return number
+    if type(value) in (int, Decimal) or (type(value) is str and _NUMBER.fullmatch(value)):
+        return Decimal(value)
+    raise InvalidInput(f"{market}: {name} is {value!r}, not a number")

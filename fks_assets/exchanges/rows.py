@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from fks_assets.quant.candles import OHLCV_COLUMNS, QuarantinedRow
+from fks_assets.quant.candles import OHLCV_COLUMNS, Fault, QuarantinedRow
 
 _DIGITS = b"0123456789"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -130,7 +130,7 @@ def _value(cell: Any) -> float | None:
 def _unreadable(time: int, cells: Sequence[Any], numbers: Sequence[float | None]) -> QuarantinedRow:
     name, cell = next((name, cell) for name, cell, value in zip(OHLCV_COLUMNS, cells, numbers, strict=True) if value is None)
     values = tuple(float("nan") if value is None else value for value in numbers)
-    return QuarantinedRow(time, values, f"{name} is {_shown(cell)}, not a number")
+    return QuarantinedRow(time, values, f"{name} is {_shown(cell)}, not a number", Fault.MALFORMED)
 
 
 def _kind(value: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fks_assets.exchanges.rows import RawRows
-from fks_assets.quant.candles import Candles, QuarantinedRow, separate_bad_rows
+from fks_assets.quant.candles import Candles, Fault, QuarantinedRow, separate_bad_rows
 from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe
 
 _DAY_MS = TIMEFRAMES["1d"].milliseconds
@@ -109,8 +109,4 @@ def _cut(candles: Candles, window: Window) -> tuple[Candles, list[QuarantinedRow
 
 
 def _quarantine(candles: Candles, reason: str) -> list[QuarantinedRow]:
-    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-    return [
-        QuarantinedRow(int(time), tuple(float(column[i]) for column in columns), reason)
-        for i, time in enumerate(candles.open_time)
-    ]
+    return [QuarantinedRow(int(time), candles.values(row), reason, Fault.MALFORMED) for row, time in enumerate(candles.open_time)]

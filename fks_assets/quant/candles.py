@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from fks_assets.quant.timeframes import Timeframe
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 OHLCV_COLUMNS = (*PRICE_COLUMNS, "volume")
+_NO_NUMBER = "a value is not a finite number"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +27,10 @@ class Candles:
     def __len__(self) -> int:
         return len(self.open_time)
 
+    def values(self, row: int) -> tuple[float, ...]:
+        """Return open, high, low, close and volume of one row."""
+        return tuple(float(getattr(self, name)[row]) for name in OHLCV_COLUMNS)
+
     def slice(self, start: int, stop: int | None = None) -> "Candles":
         """Return rows start..stop as views."""
         return Candles(*(getattr(self, field.name)[start:stop] for field in fields(self)))
@@ -35,13 +41,31 @@ class Candles:
         return self.slice(int(first), int(last))
 
 
+class Fault(StrEnum):
+    """What is wrong with a quarantined row. SPIKE and STUCK rows are stored and suspect; the others are not stored at all."""
+
+    NOT_A_NUMBER = "not_a_number"
+    NOT_FINITE = "not_finite"
+    NOT_POSITIVE = "not_positive"
+    CROSSED = "crossed"
+    OFF_GRID = "off_grid"
+    FUTURE = "future"
+    MALFORMED = "malformed"
+    SPIKE = "spike"
+    STUCK = "stuck"
+
+
+SUSPECT = (Fault.SPIKE, Fault.STUCK)
+
+
 @dataclass(frozen=True, slots=True)
 class QuarantinedRow:
-    """A row that may reach no indicator, stop or balance, with the reason in words."""
+    """A row that may reach no indicator, stop or balance: open time (ms), open … volume, the reason in words, and its kind."""
 
     open_time: int
     values: tuple[float, ...]
     reason: str
+    kind: Fault
 
 
 def empty_candles() -> Candles:
@@ -70,24 +94,22 @@ def separate_bad_rows(candles: Candles, timeframe: Timeframe, latest_open_ms: in
     """
     prices = np.stack([getattr(candles, name) for name in PRICE_COLUMNS])
     with np.errstate(invalid="ignore"):
-        faults = {
-            "a value is not a finite number": ~(np.isfinite(prices).all(axis=0) & np.isfinite(candles.volume)),
-            "a price is not above zero": (prices <= 0).any(axis=0),
-            "the volume is negative": candles.volume < 0,
-            "high is below another price": candles.high < prices.max(axis=0),
-            "low is above another price": candles.low > prices.min(axis=0),
-            f"the open time is off the {timeframe} grid": candles.open_time % timeframe.milliseconds != 0,
-            "the open time is in the future": candles.open_time > latest_open_ms,
-        }
-    bad = np.logical_or.reduce(list(faults.values()))
+        faults = (
+            (Fault.NOT_A_NUMBER, _NO_NUMBER, np.isnan(prices).any(axis=0) | np.isnan(candles.volume)),
+            (Fault.NOT_FINITE, _NO_NUMBER, np.isinf(prices).any(axis=0) | np.isinf(candles.volume)),
+            (Fault.NOT_POSITIVE, "a price is not above zero", (prices <= 0).any(axis=0)),
+            (Fault.NOT_POSITIVE, "the volume is negative", candles.volume < 0),
+            (Fault.CROSSED, "high is below another price", candles.high < prices.max(axis=0)),
+            (Fault.CROSSED, "low is above another price", candles.low > prices.min(axis=0)),
+            (Fault.OFF_GRID, f"the open time is off the {timeframe} grid", candles.open_time % timeframe.milliseconds != 0),
+            (Fault.FUTURE, "the open time is in the future", candles.open_time > latest_open_ms),
+        )
+    bad = np.logical_or.reduce([mask for _, _, mask in faults])
     if not bad.any():
         return candles, ()
-    quarantined = tuple(
-        QuarantinedRow(
-            int(candles.open_time[i]),
-            tuple(float(getattr(candles, name)[i]) for name in OHLCV_COLUMNS),
-            next(reason for reason, mask in faults.items() if mask[i]),
-        )
-        for i in np.flatnonzero(bad)
-    )
-    return Candles(*(getattr(candles, field.name)[~bad] for field in fields(Candles))), quarantined
+    quarantined = []
+    for i in np.flatnonzero(bad):
+        kind, reason = next((kind, reason) for kind, reason, mask in faults if mask[i])
+        quarantined.append(QuarantinedRow(int(candles.open_time[i]), candles.values(int(i)), reason, kind))
+    usable = Candles(*(getattr(candles, field.name)[~bad] for field in fields(Candles)))
+    return usable, tuple(quarantined)

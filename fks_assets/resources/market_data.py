@@ -1,15 +1,22 @@
 """Public market data of the desk's exchange as a Dagster resource."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from fks_assets.errors import ExchangeError
+    from fks_assets.errors import ExchangeError, InvalidResponse
+    from fks_assets.exchanges.budget import DatabaseBudget
     from fks_assets.exchanges.download import CandleRequest
     from fks_assets.exchanges.gateway import FetchedCandles
+    from fks_assets.exchanges.profile import ExchangeProfile
+    from fks_assets.exchanges.trade_download import TradesRead, TradesRequest
+    from fks_assets.exchanges.trades import TradePage
+    from fks_assets.quant.market_rules import MarketRules
+    from fks_assets.quant.markets import Market
 
 
 class MarketData:
@@ -19,16 +26,45 @@ class MarketData:
         self.settings = settings
         self.stores = stores
 
-    def download(self, requests: "Sequence[CandleRequest]") -> "dict[CandleRequest, FetchedCandles | ExchangeError]":
-        """Return, for each request, its closed candles or the error that it alone met."""
-        from fks_assets.exchanges.budget import DatabaseBudget
+    def download(
+        self, requests: "Sequence[CandleRequest]", *, exchange: str | None = None
+    ) -> "dict[CandleRequest, FetchedCandles | ExchangeError]":
+        """Return, for each request, its closed candles or the error that it alone met; `exchange` None is the desk's own."""
         from fks_assets.exchanges.download import download
 
-        profile = self.settings.exchange_profile()
-        if self.settings.is_simulated:
-            self._ensure_simulator(profile.base_url or "")
-        budget = DatabaseBudget.for_profile(self.stores.database.engine, profile)
+        profile, budget = self._access(exchange)
         return download(profile, budget, requests, grace_ms=self.settings.grace_ms)
+
+    @property
+    def gives_trades(self) -> bool:
+        """Whether candles that the exchange no longer gives can be rebuilt from its public trades."""
+        return self.settings.exchange_profile().api.trades_endpoint is not None
+
+    def download_trades(self, request: "TradesRequest", on_page: "Callable[[TradePage], None]") -> "TradesRead":
+        """Give every trade of the request to `on_page`, page by page, oldest first; raise ExchangeError when a page failed."""
+        from fks_assets.exchanges.trade_download import download_trades
+
+        return download_trades(*self._access(), request, on_page)
+
+    def market_rules(self, markets: "Sequence[Market]") -> "dict[Market, MarketRules | InvalidResponse]":
+        """Return the trading rules of each market as they are now, or why they are unusable; raise ExchangeError if none came."""
+        from fks_assets.exchanges.gateway import ExchangeGateway
+
+        profile, budget = self._access()
+
+        async def ask() -> "dict[Market, MarketRules | InvalidResponse]":
+            async with ExchangeGateway(profile, budget) as gateway:
+                return await gateway.market_rules(markets)
+
+        return asyncio.run(ask())
+
+    def _access(self, exchange: str | None = None) -> "tuple[ExchangeProfile, DatabaseBudget]":
+        from fks_assets.exchanges.budget import DatabaseBudget
+
+        profile = self.settings.exchange_profile(exchange)
+        if profile.name == "simulated":
+            self._ensure_simulator(profile.base_url or "")
+        return profile, DatabaseBudget.for_profile(self.stores.database.engine, profile)
 
     def _ensure_simulator(self, url: str) -> None:
         from fks_assets.simulator.launcher import ensure_running

@@ -27,4 +27,4 @@ class Stores:
     def candles(self) -> "CandleStore":
         from fks_assets.stores.candles import CandleStore
 
-        return CandleStore(self.settings.candle_location, self.database)
+        return CandleStore(self.settings.candle_location, self.database, self.settings.cold_location)

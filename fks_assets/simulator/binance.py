@@ -9,12 +9,13 @@ import orjson
 
 from fks_assets.simulator.answers import Answer, Refusal, as_answer, binance_error
 from fks_assets.simulator.binance_rules import exchange_info
-from fks_assets.simulator.book import DayFigures, day_figures, last_trades, order_book, trades_between
+from fks_assets.simulator.book import DayFigures, day_figures, order_book
 from fks_assets.simulator.exchange import SimulatedExchange
 from fks_assets.simulator.instruments import Instrument
 from fks_assets.simulator.intervals import BINANCE_INTERVALS, DAY_MS
 from fks_assets.simulator.rendering import decimal_text
 from fks_assets.simulator.source import last_price, read_page
+from fks_assets.simulator.tape import NS_PER_MS, last_trades, oldest_trades
 
 Params = Mapping[str, str]
 _SYMBOL = re.compile(r"[A-Z0-9-_.]{1,20}")
@@ -100,11 +101,11 @@ def trades(exchange: SimulatedExchange, params: Params) -> Answer:
             "price": _price(instrument, price),
             "qty": _size(instrument, size),
             "quoteQty": decimal_text(price * size, digits, max(digits, 8)),
-            "time": time,
+            "time": time_ns // NS_PER_MS,
             "isBuyerMaker": is_buyer_maker,
             "isBestMatch": True,
         }
-        for number, time, price, size, is_buyer_maker in tape.rows()
+        for number, time_ns, price, size, is_buyer_maker in tape.rows()
     ]
     return as_answer(found, rows=len(found))
 
@@ -119,7 +120,7 @@ def aggregate_trades(exchange: SimulatedExchange, params: Params) -> Answer:
     if start is None:
         tape = last_trades(exchange.source, instrument, until, count)
     else:
-        tape = trades_between(exchange.source, instrument, max(start, now - 30 * DAY_MS), until, count, newest=False)
+        tape = oldest_trades(exchange.source, instrument, start * NS_PER_MS, until, count)
     found = [
         {
             "a": number,
@@ -127,11 +128,11 @@ def aggregate_trades(exchange: SimulatedExchange, params: Params) -> Answer:
             "q": _size(instrument, size),
             "f": number,
             "l": number,
-            "T": time,
+            "T": time_ns // NS_PER_MS,
             "m": is_buyer_maker,
             "M": True,
         }
-        for number, time, price, size, is_buyer_maker in tape.rows()
+        for number, time_ns, price, size, is_buyer_maker in tape.rows()
     ]
     return as_answer(found, rows=len(found))
 

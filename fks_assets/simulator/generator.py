@@ -13,7 +13,7 @@ from fks_assets.simulator.bars import Bars, aggregate, empty_bars, join
 from fks_assets.simulator.cache import CostCache
 from fks_assets.simulator.instruments import DEFAULT_MARKETS, Character, Instrument
 from fks_assets.simulator.intervals import BINANCE_INTERVALS, BLOCK_MS, CELL_MS, DAY_MS, HOUR_MS, MINUTE_MS, Interval
-from fks_assets.simulator.minutes import split_hours
+from fks_assets.simulator.minutes import LEAST_TRADES, split_hours
 from fks_assets.simulator.paths import HOURS, Path, Regime, factor_path, own_path
 from fks_assets.simulator.randomness import generator
 from fks_assets.simulator.rendering import RenderedRows, binance_rows, kraken_rows
@@ -24,7 +24,7 @@ _CELL_HOURS = CELL_MS // HOUR_MS
 _CELLS_PER_BLOCK = BLOCK_MS // CELL_MS
 _AVERAGE_TRADE = 400.0
 _LOOK_BACK_DAYS = (1 / 24, 1.0, 30.0)
-_LEAST_LOTS = 240
+_LEAST_LOTS = 60 * LEAST_TRADES
 _BYTES_PER_ROW = 8 * 8
 _MINUTE = BINANCE_INTERVALS["1m"]
 _CACHE_BYTES = 256 * 2**20
@@ -81,6 +81,11 @@ class GeneratedMarkets:
 
     def finest(self, instrument: Instrument, start_ms: int, now_ms: int) -> tuple[Bars, Interval]:
         return self.minutes(instrument, start_ms, now_ms + 1), _MINUTE
+
+    def tape(self, instrument: Instrument, start_ms: int, end_ms: int) -> tuple[Bars, np.ndarray]:
+        end = end_ms if instrument.delisted_ms is None else min(end_ms, instrument.delisted_ms)
+        bars = self.minutes(instrument, max(start_ms - start_ms % MINUTE_MS, instrument.listed_ms), end)
+        return bars, np.full(len(bars), MINUTE_MS)
 
     def newest(self, instrument: Instrument, now_ms: int) -> tuple[Bars, Interval]:
         end = now_ms if instrument.delisted_ms is None else min(now_ms, instrument.delisted_ms - 1)
@@ -141,7 +146,7 @@ class GeneratedMarkets:
         surge = (volatility / np.median(volatility)) ** 0.9 * (0.6 + 0.5 * np.abs(steps) / volatility)
         turnover = character.daily_notional / 24 * activity(times // HOUR_MS) * surge * np.exp(random.normal(-0.03, 0.25, HOURS))
         volume = np.maximum(turnover / (ends[1:] / unit) * 10.0**instrument.size_decimals, _LEAST_LOTS).astype(np.int64)
-        trades = np.maximum(turnover / _AVERAGE_TRADE, _LEAST_LOTS).astype(np.int64)
+        trades = np.minimum(np.maximum(turnover / _AVERAGE_TRADE, _LEAST_LOTS).astype(np.int64), volume)
         quote = volume * ((open_ + high + low + close) // 4)
         bars = Bars(times, open_, high, low, close, volume, quote, trades)
         return bars.take(self._open_hours(instrument, times, block))

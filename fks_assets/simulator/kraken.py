@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import orjson
 
 from fks_assets.clock import iso, to_datetime
 from fks_assets.simulator.answers import Answer, Refusal, kraken_error
-from fks_assets.simulator.book import day_figures, last_trades, order_book, trades_between
+from fks_assets.simulator.book import day_figures, order_book
 from fks_assets.simulator.exchange import SimulatedExchange
 from fks_assets.simulator.instruments import Instrument, kraken_asset, kraken_code
 from fks_assets.simulator.intervals import DAY_MS, KRAKEN_INTERVALS, Interval
 from fks_assets.simulator.rendering import decimal_text
 from fks_assets.simulator.source import last_price, read_page
+from fks_assets.simulator.tape import NS_PER_MS, last_trades, oldest_trades
 
 Params = Mapping[str, str]
 Handler = Callable[[SimulatedExchange, Params], Answer]
@@ -65,8 +67,8 @@ def ohlc(exchange: SimulatedExchange, params: Params) -> Answer:
     if interval is None:
         raise Refusal(kraken_error("EGeneral:Invalid arguments"))
     now = exchange.clock.now_ms()
-    since = _since(params)
-    first = 0 if since is None else max(since + 1, 0)
+    since = _since_ns(params)
+    first = 0 if since is None else max(since // NS_PER_MS + 1, 0)
     page = read_page(
         exchange.source,
         instrument,
@@ -112,17 +114,17 @@ def trades(exchange: SimulatedExchange, params: Params) -> Answer:
     instrument = _instrument(exchange, params.get("pair", ""))
     count = _count(params, 1000, 1000)
     now = exchange.clock.now_ms()
-    since = _since(params)
+    since = _since_ns(params)
     if since is None:
         tape = last_trades(exchange.source, instrument, now, count)
     else:
-        tape = trades_between(exchange.source, instrument, max(since + 1, now - 30 * DAY_MS), now, count, newest=False)
+        tape = oldest_trades(exchange.source, instrument, since + 1, now, count)
     found = [
-        [_price(instrument, price), _lots(instrument, size, 8), time / 1000, "s" if is_buyer_maker else "b", "l", "", number]
-        for number, time, price, size, is_buyer_maker in tape.rows()
+        [_price(instrument, price), _lots(instrument, size, 8), time_ns / 10**9, "s" if is_buyer_maker else "b", "l", "", number]
+        for number, time_ns, price, size, is_buyer_maker in tape.rows()
     ]
-    last = int(tape.time[-1]) if found else now
-    return _result({instrument.kraken_id: found, "last": str(last * 1_000_000)}, rows=len(found))
+    last = int(tape.time_ns[-1]) if found else now * NS_PER_MS if since is None else since
+    return _result({instrument.kraken_id: found, "last": str(last)}, rows=len(found))
 
 
 def _running_row(exchange: SimulatedExchange, instrument: Instrument, interval: Interval, now_ms: int, first_ms: int) -> bytes:
@@ -224,15 +226,15 @@ def _instrument(exchange: SimulatedExchange, name: str) -> Instrument:
     raise Refusal(kraken_error("EQuery:Unknown asset pair"))
 
 
-def _since(params: Params) -> int | None:
-    """Return `since` in ms: it is sent in seconds, by old clients in nanoseconds."""
+def _since_ns(params: Params) -> int | None:
+    """Return `since` in ns: it is sent in seconds, or in ns as `last` gives it."""
     sent = params.get("since", "")
     if not sent:
         return None
     if not _NUMBER.fullmatch(sent.removeprefix("-")):
         raise Refusal(kraken_error("EGeneral:Invalid arguments:since"))
-    value = float(sent)
-    return int(value / 1_000_000) if value >= _NANOSECONDS_FROM else int(value * 1000)
+    value = Decimal(sent)
+    return int(value) if value >= _NANOSECONDS_FROM else int(value * 10**9)
 
 
 def _count(params: Params, default: int, most: int) -> int:

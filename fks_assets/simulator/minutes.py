@@ -6,13 +6,15 @@ from fks_assets.simulator.bars import Bars
 from fks_assets.simulator.intervals import HOUR_MS, MINUTE_MS
 
 _MINUTES = 60
+LEAST_TRADES = 4
 
 
 def split_hours(hours: Bars, tradable: np.ndarray, random: np.random.Generator) -> Bars:
     """Return 60 minute bars for each hour, flat and empty where nothing traded.
 
-    `tradable` is a mask (hours, 60); each hour needs one True and at least as many lots and trades as minutes. Opens, closes,
-    extremes, volumes and trade counts of the sixty give back the hour; turnover is estimated in each minute by itself.
+    `tradable` is a mask (hours, 60); each hour needs one True, 240 trades and at least as many lots as trades. Opens, closes,
+    extremes, volumes and trade counts of the sixty give back the hour; turnover is estimated in each minute by itself. A minute
+    has no trade at all, or as many as its four prices need, and at least one lot for each of them.
     """
     count = len(hours)
     shape = (count, _MINUTES)
@@ -37,16 +39,16 @@ def split_hours(hours: Bars, tradable: np.ndarray, random: np.random.Generator) 
     high[rows, np.where(tradable, high, -1).argmax(axis=1)] = hours.high
     low[rows, np.where(tradable, low, np.iinfo(np.int64).max).argmin(axis=1)] = hours.low
 
-    volume = _share_out(hours.volume, weights, tradable)
-    trades = _share_out(hours.trades, weights, tradable)
+    trades = _share_out(hours.trades, weights, tradable, LEAST_TRADES)
+    volume = trades + _share_out(hours.volume - hours.trades, weights, tradable, 0)
     quote = volume * ((open_ + high + low + close) // 4)
     times = hours.open_time[:, None] + np.arange(0, HOUR_MS, MINUTE_MS)
     return Bars(*(column.ravel() for column in (times, open_, high, low, close, volume, quote, trades)))
 
 
-def _share_out(totals: np.ndarray, weights: np.ndarray, tradable: np.ndarray) -> np.ndarray:
-    """Split each total over its row: one for every tradable minute, the rest by weight, nothing lost to rounding."""
-    spare = totals - tradable.sum(axis=1)
+def _share_out(totals: np.ndarray, weights: np.ndarray, tradable: np.ndarray, least: int) -> np.ndarray:
+    """Split each total over its row: `least` for every tradable minute, the rest by weight, nothing lost to rounding."""
+    spare = totals - least * tradable.sum(axis=1)
     cumulative = np.cumsum(weights, axis=1)
     cumulative /= cumulative[:, -1:]
     reached = np.floor(cumulative * spare[:, None]).astype(np.int64)
@@ -58,4 +60,4 @@ def _share_out(totals: np.ndarray, weights: np.ndarray, tradable: np.ndarray) ->
     idle = ~tradable[:, -1]
     shares[idle, -1] = 0
     shares[rows[idle], last[idle]] += moved[idle]
-    return shares + tradable
+    return shares + least * tradable

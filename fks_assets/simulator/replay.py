@@ -1,13 +1,13 @@
 """Recorded candles served as if this were the exchange they came from: exactly those rows, in their own digits."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from fks_assets.simulator.bars import Bars, empty_bars, part_of
+from fks_assets.simulator.bars import Bars, empty_bars, join, part_of
 from fks_assets.simulator.instruments import Instrument
 from fks_assets.simulator.intervals import Interval
 from fks_assets.simulator.recordings import Recording, Rows, read_recordings
@@ -58,7 +58,9 @@ class _Series:
         self._chunks: dict[int, RecordedChunk] = {}
         scale = 10.0 ** np.array([instrument.price_decimals] * 4 + [instrument.size_decimals])
         whole = np.rint(recording.rows.values * scale).astype(np.int64)
-        self.bars = Bars(times, *whole.T, np.zeros(len(times), np.int64), np.zeros(len(times), np.int64))
+        extras = recording.rows.extras
+        counts = np.zeros(len(times), np.int64) if extras is None else extras[:, 1].astype(np.float64).astype(np.int64)
+        self.bars = Bars(times, *whole.T, np.zeros(len(times), np.int64), counts)
 
     def numbers(self, first_ms: int, last_ms: int) -> range:
         first, last = (max(bisect_right(self._starts, time) - 1, 0) for time in (first_ms, last_ms))
@@ -87,6 +89,7 @@ class ReplayedMarkets:
             (recording.symbol, recording.interval.name): _Series(recording, self.instruments[recording.symbol])
             for recording in recordings
         }
+        self._tapes: dict[str, tuple[Bars, np.ndarray]] = {}
         self.first_ms = min(int(recording.rows.open_time[0]) for recording in recordings)
         self.end_ms = max(recording.interval.close(int(recording.rows.open_time[-1])) for recording in recordings)
 
@@ -114,12 +117,36 @@ class ReplayedMarkets:
         return series.bars.between(start_ms, now_ms + 1), series.interval
 
     def newest(self, instrument: Instrument, now_ms: int) -> tuple[Bars, Interval]:
-        bars, interval = self.finest(instrument, 0, now_ms)
-        return bars.take(slice(-1, None)), interval
+        found = [(series.bars.between(0, now_ms + 1).take(slice(-1, None)), series.interval) for series in self._all(instrument)]
+        return max(found, key=lambda newest: int(newest[0].open_time[0]) if len(newest[0]) else -1)
+
+    def tape(self, instrument: Instrument, start_ms: int, end_ms: int) -> tuple[Bars, np.ndarray]:
+        if instrument.symbol not in self._tapes:
+            self._tapes[instrument.symbol] = _finest_of_each_time([(one.bars, one.interval) for one in self._all(instrument)])
+        bars, lengths = self._tapes[instrument.symbol]
+        first = int(np.searchsorted(bars.open_time + lengths, start_ms, side="right"))
+        last = int(np.searchsorted(bars.open_time, end_ms))
+        return bars.take(slice(first, last)), lengths[first:last]
 
     def _finest(self, instrument: Instrument) -> _Series:
+        return self._all(instrument)[0]
+
+    def _all(self, instrument: Instrument) -> list[_Series]:
+        """Return the recordings of a market, the finest one first."""
         found = [series for (symbol, _), series in self._series.items() if symbol == instrument.symbol]
-        return min(found, key=lambda series: series.interval.milliseconds or 2**62)
+        return sorted(found, key=lambda series: series.interval.milliseconds or 2**62)
+
+
+def _finest_of_each_time(series: Sequence[tuple[Bars, Interval]]) -> tuple[Bars, np.ndarray]:
+    """Return the candles, by open time, that hold no candle of a finer recording, and their lengths in ms."""
+    bars, lengths = empty_bars(), np.empty(0, np.int64)
+    for added, interval in series:
+        ends = interval.closes(added.open_time)
+        alone = np.searchsorted(bars.open_time, added.open_time) == np.searchsorted(bars.open_time, ends)
+        bars, lengths = join([bars, added.take(alone)]), np.append(lengths, (ends - added.open_time)[alone])
+        order = np.argsort(bars.open_time, kind="stable")
+        bars, lengths = bars.take(order), lengths[order]
+    return bars, lengths
 
 
 def _instrument(recordings: list[Recording]) -> Instrument:
@@ -135,6 +162,6 @@ def _decimals(values: np.ndarray) -> int:
     for decimals in range(_MOST_DECIMALS):
         scaled = values * 10.0**decimals
         finest = scaled.max() * 10 > _LARGEST
-        if finest or np.isclose(scaled, np.rint(scaled), rtol=1e-14, atol=1e-7).all():
+        if finest or np.isclose(scaled, np.rint(scaled), rtol=1e-14, atol=1e-9).all():
             return decimals
     return _MOST_DECIMALS

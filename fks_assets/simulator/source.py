@@ -45,6 +45,12 @@ class CandleSource(Protocol):
     def finest(self, instrument: Instrument, start_ms: int, now_ms: int) -> tuple[Bars, Interval]:
         """Return the finest candles that open in [start_ms, now_ms], the last one as it will be when it closes."""
 
+    def tape(self, instrument: Instrument, start_ms: int, end_ms: int) -> tuple[Bars, np.ndarray]:
+        """Return the candles whose trades make up all others, those that overlap [start_ms, end_ms), and their lengths in ms.
+
+        The last ones are as they will be when they close.
+        """
+
     def newest(self, instrument: Instrument, now_ms: int) -> tuple[Bars, Interval]:
         """Return the newest of the finest candles that open by `now_ms`, as it will be when it closes; none before the first."""
 

@@ -2,7 +2,8 @@
 
 A partition's head names the object that holds its rows. A write locks heads, merges, writes new objects, and commits new heads
 together with whatever else belongs to the same truth. Readers take a head and its object: they lock nothing and never see half
-a write. Objects that no head names any more are swept after a grace period.
+a write. Objects that no head names any more are swept after a grace period. Archived months lie below a second root (archive.py)
+and are read like all others.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,8 @@ from fks_assets.stores.canonical import OPEN_TIME, SUPERSEDED_AT, TIME_TYPE, emp
 from fks_assets.stores.database import Database, store_errors
 from fks_assets.stores.heads import Change, PartitionHead, PartitionId, lock_heads, referenced_objects, select_heads
 from fks_assets.stores.merge import join_months, rows_as_of
-from fks_assets.stores.objects import MissingObject, ObjectStore
+from fks_assets.stores.objects import MissingObject
+from fks_assets.stores.tiers import Tiers
 from fks_assets.stores.transaction import StoreTransaction, io_pool
 
 if TYPE_CHECKING:
@@ -43,12 +45,15 @@ class SweepResult:
 
 
 class CandleStore:
-    """Reads and writes datasets of (market, timeframe, month). `root`: a directory or a URL such as s3://bucket/candles."""
+    """Reads and writes datasets of (market, timeframe, month).
 
-    def __init__(self, root: str, database: Database) -> None:
+    `root` and `cold_root`, where archived months are: a directory or a URL such as s3://bucket/candles.
+    """
+
+    def __init__(self, root: str, database: Database, cold_root: str | None = None) -> None:
         self.root = root
         self.database = database
-        self._objects = ObjectStore(root)
+        self.tiers = Tiers(root, cold_root)
 
     @contextmanager
     def begin(self, partitions: Iterable[PartitionId]) -> Iterator[StoreTransaction]:
@@ -58,7 +63,7 @@ class CandleStore:
         have happened, they stay for the sweep.
         """
         with store_errors(), self.database.engine.begin() as connection:
-            transaction = StoreTransaction(self._objects, connection, *lock_heads(connection, sorted(set(partitions))))
+            transaction = StoreTransaction(self.tiers, connection, *lock_heads(connection, sorted(set(partitions))))
             try:
                 yield transaction
                 transaction.finish()
@@ -145,26 +150,28 @@ class CandleStore:
 
         def read() -> pa.Table:
             head = self.heads(partition.dataset, partition.timeframe, [partition.market], [partition.month]).get(partition)
-            if head is None or head.revisions_name is None:
+            found = None if head is None else self.tiers.revisions(head)
+            if found is None:
                 return empty_table(partition.dataset).append_column(SUPERSEDED_AT, pa.array([], TIME_TYPE))
-            return self._objects.read(head.revisions_name)
+            return found
 
         return self._retried(read)
 
-    def sweep(self, grace_seconds: float) -> SweepResult:
-        """Remove objects older than the grace period that no head names.
+    def sweep(self, grace_seconds: float, *, dry_run: bool = False) -> SweepResult:
+        """Remove objects of both roots that are older than the grace period and that no head names; `dry_run` only counts them.
 
         The grace protects what a writer has written and not yet committed, so it must exceed the longest transaction.
         """
         # Listed first: an object that a head names after this moment is younger than the grace, or was named all the time.
         latest = now_ms() - round(grace_seconds * 1000)
-        listed = [found for found in self._objects.list() if found.modified_ms < latest]
+        listed = [(store, found) for store in self.tiers.all() for found in store.list() if found.modified_ms < latest]
         with self.database.transaction() as connection:
             named = referenced_objects(connection)
-        unnamed = [found for found in listed if found.name not in named]
-        for found in unnamed:
-            self._objects.delete(found.name)
-        return SweepResult(len(unnamed), sum(found.size_bytes for found in unnamed))
+        unnamed = [(store, found) for store, found in listed if found.name not in named]
+        for store, found in unnamed:
+            if not dry_run:
+                store.delete(found.name)
+        return SweepResult(len(unnamed), sum(found.size_bytes for _, found in unnamed))
 
     def _heads_between(self, dataset: str, market: Market, timeframe: str, start_ms: int, end_ms: int) -> list[PartitionHead]:
         with self.database.transaction() as connection:
@@ -186,10 +193,9 @@ class CandleStore:
 
         def read(head: PartitionHead) -> pa.Table | None:
             if as_of_ms is None:
-                return _between(self._objects.read(head.object_name or "", selected), start_ms, end_ms)
-            current = None if head.object_name is None else self._objects.read(head.object_name)
-            revisions = None if head.revisions_name is None else self._objects.read(head.revisions_name)
-            rows = rows_as_of(current, revisions, as_of_ms)
+                current = self.tiers.rows(head, selected)
+                return None if current is None else _between(current, start_ms, end_ms)
+            rows = rows_as_of(self.tiers.rows(head), self.tiers.revisions(head), as_of_ms)
             return None if rows is None else _between(_selected(rows, selected, dataset), start_ms, end_ms)
 
         parts = list(io_pool().map(read, wanted)) if len(wanted) > 1 else [read(head) for head in wanted]

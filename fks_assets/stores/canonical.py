@@ -96,6 +96,15 @@ def equal_rows(left: pa.Table, right: pa.Table) -> np.ndarray:
     return same
 
 
+def same_rows(left: pa.Table, right: pa.Table) -> bool:
+    """Tell whether two canonical tables hold the same columns and rows, `known_at` and `superseded_at` included."""
+    if left.num_rows != right.num_rows or left.schema.names != right.schema.names or left.schema.types != right.schema.types:
+        return False
+    times = [name for name in left.column_names if name == OPEN_TIME or name in OWN_COLUMNS]
+    same = all(np.array_equal(times_of(left, name), times_of(right, name)) for name in times)
+    return same and bool(equal_rows(left, right).all())
+
+
 def _canonical_times(table: pa.Table, grid: Grid) -> pa.ChunkedArray:
     column = table[OPEN_TIME]
     if not pa.types.is_timestamp(column.type) or column.type.tz is None:

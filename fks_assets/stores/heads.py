@@ -98,6 +98,19 @@ class Change:
         return bool(self.inserted or self.restated or self.removed)
 
 
+@dataclass(frozen=True, slots=True)
+class StorageUse:
+    """How many months of all datasets hold rows, how many of them are archived, and in how many objects they lie.
+
+    Every merge rewrites its month as one sorted object, so `objects` equals `months`: there is never anything to compact.
+    """
+
+    months: int
+    archived_months: int
+    objects: int
+    revision_objects: int
+
+
 _COLUMNS = """
     h.dataset, h.timeframe, h.market, h.month, h.content_hash, h.row_count, (extract(epoch FROM h.first_open) * 1000)::bigint,
     (extract(epoch FROM h.last_open) * 1000)::bigint, h.revision_count, (extract(epoch FROM h.known_at) * 1000)::bigint,
@@ -125,6 +138,11 @@ _SELECT = sa.text(f"""
       AND h.month BETWEEN :first_month AND :last_month
     ORDER BY h.market, h.month
 """)  # noqa: S608 - constants only
+_SELECT_HOT_BEFORE = sa.text(f"""
+    SELECT {_COLUMNS} FROM dataset_heads h
+    WHERE h.dataset = :dataset AND h.storage = 'hot' AND h.month < :month AND (h.row_count > 0 OR h.revision_count > 0)
+    ORDER BY h.month, h.timeframe COLLATE "C", h.market COLLATE "C"
+""")  # noqa: S608 - constants only
 _UPDATE = sa.text("""
     UPDATE dataset_heads h SET content_hash = c.content_hash, row_count = c.row_count,
         first_open = to_timestamp(c.first_open / 1000.0), last_open = to_timestamp(c.last_open / 1000.0),
@@ -140,6 +158,11 @@ _DELETE = sa.text(f"""
     DELETE FROM dataset_heads h USING {_KEYS} AS k (d, t, m, o)
     WHERE h.dataset = k.d AND h.timeframe = k.t AND h.market = k.m AND h.month = k.o
 """)  # noqa: S608 - constants only
+_USAGE = sa.text("""
+    SELECT count(object_name), count(object_name) FILTER (WHERE storage = 'cold'), count(DISTINCT object_name),
+        count(DISTINCT revisions_name)
+    FROM dataset_heads
+""")
 _REFERENCED = sa.text("SELECT object_name, revisions_name FROM dataset_heads")
 
 
@@ -186,6 +209,11 @@ def select_heads(
     return {head.partition: head for head in map(_head, rows)}
 
 
+def select_hot_before(connection: sa.Connection, dataset: str, month: str) -> list[PartitionHead]:
+    """Return the heads of a dataset, oldest first, of months before this one that hold something and are not archived."""
+    return [_head(row) for row in connection.execute(_SELECT_HOT_BEFORE, {"dataset": dataset, "month": month})]
+
+
 def update_heads(connection: sa.Connection, heads: Iterable[PartitionHead]) -> None:
     """Write locked heads in one statement."""
     changes = [
@@ -221,6 +249,11 @@ def delete_heads(connection: sa.Connection, partitions: Sequence[PartitionId]) -
 def referenced_objects(connection: sa.Connection) -> set[str]:
     """Return the names of all objects that a head refers to."""
     return {name for row in connection.execute(_REFERENCED) for name in row if name is not None}
+
+
+def storage_use(connection: sa.Connection) -> StorageUse:
+    """Return how many months are stored and in how many objects."""
+    return StorageUse(*connection.execute(_USAGE).one())
 
 
 def _keys(partitions: Sequence[PartitionId]) -> dict[str, list[str]]:

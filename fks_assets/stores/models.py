@@ -86,6 +86,7 @@ PARTITION_INPUTS = Table(
     CheckConstraint("row_count >= 0", name="row_count_not_negative"),
     CheckConstraint("jsonb_typeof(inputs) = 'array'", name="inputs_are_a_list"),
     Index(None, "asset", "partition", "id"),
+    Index("ix_partition_inputs_inputs", "inputs", postgresql_using="gin", postgresql_ops={"inputs": "jsonb_path_ops"}),
     comment="What each materialised partition was made from; rows are only ever added",
 )
 

@@ -1,5 +1,6 @@
 """Immutable Parquet objects on a local disk or an object store: put, get, delete, list; never overwritten or renamed."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,21 @@ from fks_assets.stores.canonical import KNOWN_AT, OPEN_TIME, SUPERSEDED_AT
 if TYPE_CHECKING:
     import upath
 
+_LOG = logging.getLogger(__name__)
 SUFFIX = ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How an object's pages are packed: Parquet's name of the codec and its level (None: it has none)."""
+
+    codec: str
+    level: int | None = None
+
+
+# zstd at level 15 takes a fifth (a month of 1h) to a third (5m) off what lz4 needs; level 19 takes another 1 %.
+FAST = Compression("lz4")
+DENSE = Compression("zstd", 15)
 
 
 class MissingObject(StoreError):
@@ -37,8 +52,9 @@ class ObjectStore:
     Names are `folder/…/file.parquet` with `/` on every system.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, compression: Compression = FAST) -> None:
         self.root = root
+        self._compression = compression
         self._remote: upath.UPath | None = None
         self._local: Path | None = None
         self._known_directories: set[Path] = set()
@@ -74,7 +90,7 @@ class ObjectStore:
 
         The entry of a new file in its directory is flushed by `flush_directories`. Raises StoreError and leaves no object.
         """
-        data = encode(table)
+        data = encode(table, self._compression)
         try:
             if self._local is not None:
                 _write_new_file(self._create_directory((self._local / name).parent) / Path(name).name, data)
@@ -109,6 +125,26 @@ class ObjectStore:
         except OSError as error:
             raise StoreError(f"the candle object {self.root}/{name} cannot be removed: {_reason(error)}") from error
 
+    def discard(self, names: Iterable[str]) -> None:
+        """Remove objects that were written in vain; the sweep takes what cannot be removed: the failure before matters more."""
+        for name in names:
+            try:
+                self.delete(name)
+            except StoreError as error:
+                _LOG.warning("%s", error)
+
+    def size(self, name: str) -> int:
+        """Return the bytes of an object. Raises MissingObject or StoreError."""
+        try:
+            if self._local is not None:
+                return (self._local / name).stat().st_size
+            assert self._remote is not None
+            return (self._remote / name).stat().st_size
+        except FileNotFoundError as error:
+            raise MissingObject(f"the candle object {self.root}/{name} is missing") from error
+        except OSError as error:
+            raise StoreError(f"the candle object {self.root}/{name} cannot be read: {_reason(error)}") from error
+
     def list(self) -> Iterator[StoredObject]:
         """Give every object below the root."""
         if self._local is not None:
@@ -134,8 +170,8 @@ class ObjectStore:
         return directory
 
 
-def encode(table: pa.Table) -> pa.Buffer:
-    """Return the rows as a Parquet file: lz4, times as differences, dictionaries only where few values repeat."""
+def encode(table: pa.Table, compression: Compression = FAST) -> pa.Buffer:
+    """Return the rows as a Parquet file: times as differences, dictionaries only where few values repeat."""
     from pyarrow.parquet import write_table
 
     sink = pa.BufferOutputStream()
@@ -143,7 +179,8 @@ def encode(table: pa.Table) -> pa.Buffer:
     write_table(
         table,
         sink,
-        compression="lz4",
+        compression=compression.codec,
+        compression_level=compression.level,
         use_dictionary=[name for name in (*texts, KNOWN_AT, SUPERSEDED_AT) if name in table.column_names],
         column_encoding={OPEN_TIME: "DELTA_BINARY_PACKED"},
         write_statistics=False,
@@ -190,6 +227,8 @@ def _walk(directory: Path, prefix: str) -> Iterator[StoredObject]:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise StoreError(f"the directory {directory} cannot be listed: {_reason(error)}") from error
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(directory / entry.name, f"{prefix}{entry.name}/")

@@ -1,6 +1,5 @@
 """One write of any number of partitions: all of it becomes visible at the commit, or nothing."""
 
-import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,9 +14,8 @@ from fks_assets.quant.ranges import holes_between
 from fks_assets.stores.canonical import canonical_table, content_hash, empty_table, times_of
 from fks_assets.stores.heads import Change, PartitionHead, PartitionId, delete_heads, update_heads
 from fks_assets.stores.merge import append_revisions, check_holes, merge_rows
-from fks_assets.stores.objects import ObjectStore
+from fks_assets.stores.tiers import COLD, HOT, Tiers
 
-_LOG = logging.getLogger(__name__)
 WRITERS = 4
 # Tables wait in memory until they are written; more of them than this and the merging waits for the disk.
 MOST_WAITING = 16
@@ -37,14 +35,16 @@ class StoreTransaction:
     """Partitions that are locked for writing. `connection` takes other work into the same transaction."""
 
     def __init__(
-        self, objects: ObjectStore, connection: sa.Connection, heads: dict[PartitionId, PartitionHead], fresh: set[PartitionId]
+        self, tiers: Tiers, connection: sa.Connection, heads: dict[PartitionId, PartitionHead], fresh: set[PartitionId]
     ) -> None:
         self.connection = connection
-        self._objects = objects
+        self._tiers = tiers
         self._heads = heads
         self._fresh = fresh
         self._touched: set[PartitionId] = set()
+        self._dropped: set[PartitionId] = set()
         self._writes: dict[str, Future[int]] = {}
+        self._cold_objects: list[str] = []
 
     def head(self, partition: PartitionId) -> PartitionHead:
         """Return the head of a locked partition, with what this transaction has merged so far."""
@@ -55,7 +55,7 @@ class StoreTransaction:
 
     def read(self, partition: PartitionId) -> pa.Table:
         """Return the rows of a locked partition with `known_at`."""
-        rows = self._read(self.head(partition).object_name)
+        rows = self._rows(self.head(partition))
         return empty_table(partition.dataset) if rows is None else rows
 
     def merge(
@@ -80,38 +80,51 @@ class StoreTransaction:
         new = canonical_table(table, partition.grid)
         known_at = max(known_at_ms, head.known_at_ms or known_at_ms)
         # An empty table changes nothing unless it replaces: then there is nothing to read.
-        stored = self._read(head.object_name) if new.num_rows or replace else None
+        stored = self._rows(head) if new.num_rows or replace else None
         merged = merge_rows(stored, new, known_at, replace=replace, label=label)
         if merged.changed:
-            head = self._changed_head(head, merged.table, known_at)
-            if merged.superseded is not None:
-                head = self._with_revisions(head, merged.superseded)
+            head = self._with_revisions(self._changed_head(head, merged.table, known_at), head, merged.superseded)
         if holes is not None and holes != head.confirmed_holes:
             head = with_changes(head, confirmed_holes=holes)
         if head is not self._heads[partition]:
-            self._heads[partition] = head
-            self._touched.add(partition)
+            self._set(head)
         return Change(head, merged.inserted, merged.restated, merged.removed)
+
+    def switch_to_cold(self, head: PartitionHead, written: Sequence[str]) -> None:
+        """Let a partition be read from the objects that its head names in the cold root, where they were `written`."""
+        self._cold_objects += written
+        self.head(head.partition)
+        self._set(with_changes(head, storage=COLD))
+
+    def drop(self, partition: PartitionId) -> bool:
+        """Forget a partition with the commit, and return whether it held anything; its objects go with a later sweep."""
+        head = self.head(partition)
+        self._heads[partition] = PartitionHead.empty(partition)
+        self._touched.discard(partition)
+        self._dropped.add(partition)
+        return head.row_count > 0 or head.revision_count > 0
 
     def finish(self) -> None:
         """Wait until everything is on the disk, then write the heads. The caller commits."""
         for write in self._writes.values():
             write.result()
-        self._objects.flush_directories(self._writes)
+        self._tiers.of(HOT).flush_directories(self._writes)
         update_heads(self.connection, [self._heads[partition] for partition in sorted(self._touched)])
-        delete_heads(self.connection, sorted(self._fresh - self._touched))
+        delete_heads(self.connection, sorted((self._fresh - self._touched) | self._dropped))
 
     def discard(self) -> None:
         """Remove every object that was written. Only for a transaction that is certain not to be committed."""
-        for name, write in self._writes.items():
-            if write.cancel():
-                continue
+        begun = {name: write for name, write in self._writes.items() if not write.cancel()}
+        for write in begun.values():
             write.exception()
-            try:
-                self._objects.delete(name)
-            except StoreError as error:
-                # The failure that led here matters more; no head names the object, so the sweep removes it.
-                _LOG.warning("%s", error)
+        self._tiers.of(HOT).discard(begun)
+        if self._cold_objects:
+            self._tiers.of(COLD).discard(self._cold_objects)
+
+    def _set(self, head: PartitionHead) -> None:
+        self._heads[head.partition] = head
+        self._touched.add(head.partition)
+        self._dropped.discard(head.partition)
 
     def _changed_head(self, head: PartitionHead, table: pa.Table | None, known_at_ms: int) -> PartitionHead:
         if table is None:
@@ -132,24 +145,35 @@ class StoreTransaction:
             known_at_ms=known_at_ms,
             object_name=self._write(head.partition.new_object_name(), table),
             holes=holes_between(times, head.partition.grid.step_ms),
-            storage="hot",
+            storage=HOT,
         )
 
-    def _with_revisions(self, head: PartitionHead, superseded: pa.Table) -> PartitionHead:
-        revisions = append_revisions(self._read(head.revisions_name), superseded, str(head.partition))
-        name = self._write(head.partition.new_object_name(".revisions"), revisions)
-        return with_changes(head, revision_count=revisions.num_rows, revisions_name=name)
+    def _with_revisions(self, head: PartitionHead, before: PartitionHead, superseded: pa.Table | None) -> PartitionHead:
+        """Return the changed head with its revisions; a month that comes back from the cold root brings the old ones along."""
+        if superseded is None and (before.revisions_name is None or before.storage == head.storage):
+            return head
+        earlier = self._revisions(before)
+        if superseded is not None:
+            earlier = append_revisions(earlier, superseded, str(head.partition))
+        assert earlier is not None
+        name = self._write(head.partition.new_object_name(".revisions"), earlier)
+        return with_changes(head, revision_count=earlier.num_rows, revisions_name=name)
 
-    def _read(self, name: str | None) -> pa.Table | None:
-        if name is None:
-            return None
+    def _rows(self, head: PartitionHead) -> pa.Table | None:
+        self._wait_for(head.object_name)
+        return self._tiers.rows(head)
+
+    def _revisions(self, head: PartitionHead) -> pa.Table | None:
+        self._wait_for(head.revisions_name)
+        return self._tiers.revisions(head)
+
+    def _wait_for(self, name: str | None) -> None:
         if name in self._writes:
             self._writes[name].result()
-        return self._objects.read(name)
 
     def _write(self, name: str, table: pa.Table) -> str:
         waiting = [write for write in self._writes.values() if not write.done()]
         if len(waiting) >= MOST_WAITING:
             waiting[0].result()
-        self._writes[name] = io_pool().submit(self._objects.write, name, table)
+        self._writes[name] = io_pool().submit(self._tiers.of(HOT).write, name, table)
         return name

@@ -10,7 +10,24 @@ from fks_assets.cli import app
 from fks_assets.supervisor.home import PROJECT_ROOT
 
 HEAVY = ["dagster", "sqlalchemy", "pandas", "numpy", "pyarrow", "ccxt", "talib", "grpc", "psycopg2", "dotenv", "starlette"]
-COMMANDS = ["up", "down", "status", "run", "runs", "sync", "candles", "indicators", "signals", "simulate", "gaps", "backfill"]
+COMMANDS = [
+    "up",
+    "down",
+    "status",
+    "run",
+    "runs",
+    "sync",
+    "candles",
+    "indicators",
+    "signals",
+    "simulate",
+    "gaps",
+    "backfill",
+    "quarantine",
+    "blast-radius",
+    "rules",
+    "upkeep",
+]
 
 
 def test_help_names_every_command() -> None:

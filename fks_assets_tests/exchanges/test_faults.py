@@ -15,6 +15,7 @@ from fks_assets.exchanges import transport
 from fks_assets.exchanges.budget import DatabaseBudget
 from fks_assets.exchanges.gateway import ExchangeGateway, FetchedCandles
 from fks_assets.exchanges.profile import ExchangeProfile
+from fks_assets.quant.markets import parse_market
 from fks_assets.simulator.client import SimulatorClient
 from fks_assets.simulator.inprocess import running_simulator
 from fks_assets_tests.exchanges import fetching
@@ -23,6 +24,7 @@ from fks_assets_tests.exchanges.fetching import M5, NOW_MS, START, SYMBOLS, fetc
 from fks_assets_tests.exchanges.scripted_server import Reply, Request, scripted_server
 
 DIALECTS = ("binance", "kraken")
+BTC = parse_market("BTC-USDT@simulated")
 HEALTHY = 2
 
 
@@ -191,12 +193,12 @@ def test_clock_and_market_faults_are_typed_errors(
 
     async def call() -> Any:
         async with ExchangeGateway(profile, roomy_budget) as gateway:
-            return await (gateway.clock_ms() if endpoint == "clock" else gateway.markets())
+            return await (gateway.clock_ms() if endpoint == "clock" else gateway.market_rules([BTC]))
 
     with pytest.raises(ExchangeError) as caught:
         asyncio.run(call())
     assert type(caught.value) is kind
-    assert words in str(caught.value) or (endpoint == "markets" and "without any spot market" in str(caught.value))
+    assert words in str(caught.value) or (endpoint == "markets" and "without any market" in str(caught.value))
 
 
 @pytest.mark.parametrize(("status", "header", "seconds"), [(429, 7, 7), (418, 200, 200), (403, None, 60), (429, None, 60)])

@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,14 +8,12 @@ import pytest
 
 from fks_assets.errors import ExchangeRefused, ExchangeUnavailable, InvalidInput, InvalidResponse
 from fks_assets.exchanges.budget import DatabaseBudget
-from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.exchange_clock import ClockSample, ExchangeClock
 from fks_assets.exchanges.gateway import UNFOLLOWED_MS, ExchangeGateway, FetchedCandles
 from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.quant.timeframes import parse_timeframe
 from fks_assets_tests.exchanges.exchange_script import START_MS, ScriptedExchange, candle_texts
 from fks_assets_tests.exchanges.scripted_server import Reply, Request, ScriptedServer, scripted_server
-from fks_assets_tests.shared_data import SHARED, requires_shared
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 M1, H1, D1 = parse_timeframe("1m"), parse_timeframe("1h"), parse_timeframe("1d")
@@ -283,66 +280,3 @@ def test_rows_of_another_timeframe_are_an_invalid_response(roomy_budget: Databas
         pytest.raises(InvalidResponse, match="candles of 86400 s where 1h candles were asked for"),
     ):
         ask(server, roomy_budget, candles(START_MS, START_MS + 5 * DAY, H1), deadline_seconds=0.6)
-
-
-@requires_shared
-def test_binance_markets_carry_their_exact_rules(roomy_budget: DatabaseBudget):
-    body = (SHARED / "data/api/binance/recorded/exchangeInfo_2025-08_25symbols.json").read_bytes()
-    recorded = {item["symbol"]: item for item in orjson.loads(body)["symbols"]}
-    with scripted_server(lambda request: Reply(body)) as server:
-        markets = ask(server, roomy_budget, lambda gateway: gateway.markets())
-        assert [request.endpoint for request in server.requests] == ["exchangeInfo"]
-    assert len(markets) == len(recorded)
-    for info in markets.values():
-        item = recorded[DIALECTS["binance"].pair_id(info.symbol)]
-        filters = {each["filterType"]: each for each in item["filters"]}
-        assert info.status == item["status"]
-        assert info.active == (item["status"] == "TRADING")
-        assert info.price_tick == Decimal(filters["PRICE_FILTER"]["tickSize"])
-        assert info.amount_step == Decimal(filters["LOT_SIZE"]["stepSize"])
-        assert info.min_notional == Decimal(filters["NOTIONAL"]["minNotional"])
-
-
-@requires_shared
-def test_kraken_markets_carry_their_exact_rules(roomy_budget: DatabaseBudget):
-    body = (SHARED / "data/api/kraken/recorded/AssetPairs_2025-11_subset.json").read_bytes()
-    recorded = orjson.loads(body)["result"]["XBTUSDT"]
-    with scripted_server(lambda request: Reply(body)) as server:
-        markets = ask(server, roomy_budget, lambda gateway: gateway.markets(), dialect="kraken")
-    bitcoin = markets["BTC/USDT"]
-    assert bitcoin.active
-    assert bitcoin.status == recorded["status"]
-    assert bitcoin.price_tick == Decimal(recorded["tick_size"])
-    assert bitcoin.amount_step == Decimal(10) ** -recorded["lot_decimals"]
-    assert bitcoin.min_notional == Decimal(recorded["costmin"])
-
-
-@requires_shared
-def test_dark_pool_twins_of_kraken_are_no_markets(roomy_budget: DatabaseBudget):
-    """Of 293 other recorded pairs 4 are old REP pairs beside REPV2, and ETH2.S/ETH is no symbol of ours: 288 are left."""
-    body = (SHARED / "data/api/kraken/recorded/AssetPairs_2021-04_full.json").read_bytes()
-    names = list(orjson.loads(body)["result"])
-    assert sum(not name.endswith(".d") for name in names) == 293 < len(names)
-    with scripted_server(lambda request: Reply(body)) as server:
-        markets = ask(server, roomy_budget, lambda gateway: gateway.markets(), dialect="kraken")
-    assert len(markets) == 288
-    assert (markets["BTC/USD"].status, markets["BTC/USD"].active) == ("unknown", False)
-
-
-@pytest.mark.parametrize("dialect", ["binance", "kraken"])
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{}",
-        b"[]",
-        b"1",
-        b'{"symbols":[{}]}',
-        b'{"symbols":7}',
-        b'{"error":[],"result":{"A":7}}',
-        b'{"error":[],"result":7}',
-        b"null",
-    ],
-)
-def test_market_lists_of_another_shape_are_invalid_responses(roomy_budget: DatabaseBudget, dialect: str, body: bytes):
-    with scripted_server(lambda request: Reply(body)) as server, pytest.raises(InvalidResponse, match=dialect):
-        ask(server, roomy_budget, lambda gateway: gateway.markets(), dialect=dialect, deadline_seconds=0.5)

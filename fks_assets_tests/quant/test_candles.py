@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fks_assets.quant.candles import OHLCV_COLUMNS, Candles, concatenate, empty_candles, separate_bad_rows
+from fks_assets.quant.candles import OHLCV_COLUMNS, Candles, Fault, concatenate, empty_candles, separate_bad_rows
 from fks_assets.quant.timeframes import TIMEFRAMES
 
 HOUR = TIMEFRAMES["1h"]
@@ -51,24 +51,24 @@ def test_each_row_is_either_usable_or_quarantined_and_never_both(rows):
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"),
+    ("row", "reason", "kind"),
     [
-        ((0, math.nan, 2, 1, 1, 1), "a value is not a finite number"),
-        ((0, 1, math.inf, 1, 1, 1), "a value is not a finite number"),
-        ((0, 1, 2, 1, 1, math.nan), "a value is not a finite number"),
-        ((0, 1, 2, 0, 1, 1), "a price is not above zero"),
-        ((0, 1, 2, -1, 1, 1), "a price is not above zero"),
-        ((0, 1, 2, 1, 1, -1e-9), "the volume is negative"),
-        ((0, 1, 2, 1, 3, 1), "high is below another price"),
-        ((0, 1, 2, 1.5, 2, 1), "low is above another price"),
-        ((1, 1, 2, 1, 1, 1), "the open time is off the 1h grid"),
-        ((LATEST + HOUR.milliseconds, 1, 2, 1, 1, 1), "the open time is in the future"),
+        ((0, math.nan, 2, 1, 1, 1), "a value is not a finite number", Fault.NOT_A_NUMBER),
+        ((0, 1, math.inf, 1, 1, 1), "a value is not a finite number", Fault.NOT_FINITE),
+        ((0, 1, 2, 1, 1, math.nan), "a value is not a finite number", Fault.NOT_A_NUMBER),
+        ((0, 1, 2, 0, 1, 1), "a price is not above zero", Fault.NOT_POSITIVE),
+        ((0, 1, 2, -1, 1, 1), "a price is not above zero", Fault.NOT_POSITIVE),
+        ((0, 1, 2, 1, 1, -1e-9), "the volume is negative", Fault.NOT_POSITIVE),
+        ((0, 1, 2, 1, 3, 1), "high is below another price", Fault.CROSSED),
+        ((0, 1, 2, 1.5, 2, 1), "low is above another price", Fault.CROSSED),
+        ((1, 1, 2, 1, 1, 1), "the open time is off the 1h grid", Fault.OFF_GRID),
+        ((LATEST + HOUR.milliseconds, 1, 2, 1, 1, 1), "the open time is in the future", Fault.FUTURE),
     ],
 )
-def test_a_quarantined_row_says_why(row, reason):
+def test_a_quarantined_row_says_why(row, reason, kind):
     usable, quarantined = separate_bad_rows(candles_from([row]), HOUR, LATEST)
     assert len(usable) == 0
-    assert [each.reason for each in quarantined] == [reason]
+    assert [(each.reason, each.kind) for each in quarantined] == [(reason, kind)]
 
 
 def test_flat_candles_without_volume_and_the_newest_allowed_one_are_usable():

@@ -105,7 +105,7 @@ def _assert_the_next_tick_heals(desk: StoppedDesk) -> None:
 
 def _synced_check(result: Any) -> tuple[bool, dict[str, str]]:
     check = next(each for each in result.get_asset_check_evaluations() if each.check_name == "synced")
-    return check.passed, check.metadata["errors"].data
+    return check.passed, check.metadata["failing"].data
 
 
 @pytest.mark.parametrize("name", UNREACHABLE)

@@ -109,27 +109,27 @@ def test_a_root_may_be_the_url_of_an_object_store(database: Database) -> None:
     merge(store, candle_rows({1: 2.5}), 200)
     assert closes_of(store.read_table("ohlcv", BTC, "1h")) == {0: 1.0, 1: 2.5}
     assert closes_of(store.read_table("ohlcv", BTC, "1h", as_of_ms=150)) == {0: 1.0, 1: 2.0}
-    listed = {found.name: found.size_bytes for found in store._objects.list()}
+    listed = {found.name: found.size_bytes for found in store.tiers.of("hot").list()}
     with database.transaction() as connection:
         rows = connection.execute(sa.text("SELECT object_name, revisions_name FROM dataset_heads")).all()
     named = {name for row in rows for name in row}
     assert named < set(listed)
     result = store.sweep(-10)
     assert result.objects_removed == 1
-    assert {found.name for found in store._objects.list()} == named
+    assert {found.name for found in store.tiers.of("hot").list()} == named
     assert closes_of(store.read_table("ohlcv", BTC, "1h")) == {0: 1.0, 1: 2.5}
 
 
 def test_a_failing_object_store_changes_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CandleStore("memory://desk/failing", database)
     merge(store, candle_rows({0: 1.0}), 1)
-    names = {found.name for found in store._objects.list()}
+    names = {found.name for found in store.tiers.of("hot").list()}
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("503 Slow Down")
 
-    monkeypatch.setattr(type(store._objects._remote), "write_bytes", refuse)
+    monkeypatch.setattr(type(store.tiers.of("hot")._remote), "write_bytes", refuse)
     with pytest.raises(StoreError, match="503 Slow Down"):
         merge(store, candle_rows({0: 2.0}), 2)
-    assert {found.name for found in store._objects.list()} == names
+    assert {found.name for found in store.tiers.of("hot").list()} == names
     assert closes_of(store.read_table("ohlcv", BTC, "1h")) == {0: 1.0}

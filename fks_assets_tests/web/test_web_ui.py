@@ -1,5 +1,6 @@
 """The web UI of a whole desk, driven in a headless Chromium as a newcomer would: graph, materialisation, candle chart."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
 
+import pyarrow as pa
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
@@ -20,8 +22,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from fks_assets.assets.market_data.gap_ledger import update_gaps
 from fks_assets.clock import now_ms
-from fks_assets.quant.timeframes import month_of
+from fks_assets.quant.gaps import GapStatus
+from fks_assets.quant.markets import parse_market
+from fks_assets.quant.timeframes import month_of, parse_timeframe
+from fks_assets.resources.stores import Stores
+from fks_assets.settings import read_settings
+from fks_assets.stores.candles import PartitionId
+from fks_assets.stores.gap_records import OPEN, read_gaps
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = [
@@ -47,19 +56,24 @@ PATIENCE_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def desk_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A whole desk of this test alone, without its first load, so that the test finds the partition missing."""
-    home = tmp_path_factory.mktemp("desk") / "home"
-    port = _free_port()
-    log = (home.parent / "up.log").open("w+")
-    environment = {
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {
         **os.environ,
-        "FKS_HOME": str(home),
+        "FKS_HOME": str(tmp_path_factory.mktemp("desk") / "home"),
         "FKS_EXCHANGES__simulated__url": f"http://127.0.0.1:{_free_port()}",
+        "FKS_REPORTS_PORT": str(_free_port()),
         "FKS_HISTORY_DAYS__5m": "1",
         "FKS_HISTORY_DAYS__1h": "5",
         "FKS_HISTORY_DAYS__1d": "5",
     }
+
+
+@pytest.fixture(scope="module")
+def desk_url(environment: dict[str, str]) -> Iterator[str]:
+    """A whole desk of this test alone, without its first load, so that the test finds the partition missing."""
+    home = Path(environment["FKS_HOME"])
+    port = _free_port()
+    log = (home.parent / "up.log").open("w+")
     command = [sys.executable, "-m", "fks_assets.cli", "up", "--no-load", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -108,6 +122,45 @@ def test_a_partition_materialised_in_the_web_ui_shows_its_candle_chart(
     _until(browser, lambda: browser.execute_script(shown, chart))
     assert browser.execute_script(shown, chart) >= 400
     assert browser.save_screenshot(str(tmp_path / "chart.png"))
+
+
+def test_a_repair_launched_in_the_web_ui_empties_the_ledger(
+    desk_url: str, browser: webdriver.Chrome, environment: dict[str, str]
+) -> None:
+    """D5: materialising the month of a hole is its repair. The runs of the gap sensor are told apart by what triggered them."""
+    settings = read_settings(environment, Path(environment["FKS_HOME"]))
+    stores = Stores(settings)
+    market, hour = parse_market("BTC-USDT@simulated"), parse_timeframe("1h")
+    month = month_of(now_ms())
+    partition = PartitionId("ohlcv", market, "1h", month)
+    with stores.candles.begin([partition]) as transaction:
+        rows = transaction.read(partition).drop_columns(["known_at"])
+        # Enough candles follow the hole, so that the exchange has nothing left to settle.
+        kept = pa.concat_tables([rows.slice(0, rows.num_rows - 12), rows.slice(rows.num_rows - 9)])
+        transaction.merge(partition, kept, known_at_ms=now_ms(), replace=True)
+    (gap,) = [each for each in update_gaps(stores, [market], hour) if each.is_api_fillable]
+    assert (gap.missing_candles, gap.status) == (3, GapStatus.DETECTED)
+
+    browser.get(f"{desk_url}/assets/ohlcv_1h?view=partitions&partition={quote(partition.key, safe='')}")
+    _until(browser, lambda: _page_with(browser, partition.key))
+    _until(browser, lambda: _button(browser, "Materialize")).click()
+    _until(browser, lambda: _button(browser, "Launch")).click()
+
+    def ended() -> bool:
+        listed = subprocess.run(
+            [sys.executable, "-m", "fks_assets.cli", "runs", "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        runs = json.loads(listed.stdout)["runs"]
+        return sum(run["trigger"] in ("person", "backfill") and run["status"] == "SUCCESS" for run in runs) >= 2
+
+    _until(browser, ended)
+    assert [each for each in read_gaps(stores.database, [market], [hour], OPEN) if each.is_api_fillable] == []
+    assert stores.candles.heads("ohlcv", "1h", [market])[partition].holes == ()
+    stores.database.engine.dispose()
 
 
 def _until(browser: webdriver.Chrome, condition):

@@ -9,6 +9,7 @@ from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candles import PartitionHead
 from fks_assets.stores.lineage import InputRef, latest_inputs
+from fks_assets.stores.tiers import COLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Derivation:
     @property
     def candles(self) -> PartitionHead:
         return self.own["ohlcv"]
+
+    @property
+    def archived(self) -> bool:
+        """Whether the candles are in the cold store: nothing is derived from them then unless a person asks for it."""
+        return self.candles.storage == COLD
 
 
 def plan_derivations(

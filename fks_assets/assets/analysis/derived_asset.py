@@ -14,6 +14,8 @@ from fks_assets.assets.events import (
     materialization,
     raise_for_failures,
 )
+from fks_assets.clock import now_ms
+from fks_assets.errors import InsufficientData, TradingError
 from fks_assets.partitions import split_partition_key
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
@@ -45,8 +47,12 @@ def build_derived_asset(
     kinds: set[str],
     upstream: Sequence[str],
     code_version: str,
+    for_trading: bool = False,
 ) -> dg.AssetsDefinition:
-    """Return the asset `dataset`_`timeframe`; `recipe` is called in the run, so that defining it loads none of its libraries."""
+    """Return the asset `dataset`_`timeframe`; `recipe` is called in the run, so that defining it loads none of its libraries.
+
+    `for_trading`: a market of which a check fails is left out in the month of its newest candle, until it passes again.
+    """
     name = f"{dataset}_{timeframe}"
 
     @dg.asset(
@@ -66,6 +72,8 @@ def build_derived_asset(
         from fks_assets.assets.analysis.derive import plan_derivations
         from fks_assets.assets.analysis.presentation import derived_metadata
         from fks_assets.assets.analysis.write import Derive
+        from fks_assets.assets.market_data.blast_radius import publish_corrections
+        from fks_assets.stores.market_checks import read_blocked
 
         by_person = asked_by_a_person(context)
         used = recipe()
@@ -83,13 +91,24 @@ def build_derived_asset(
         )
         derive = Derive(stores, name, timeframe, used.compute, code_version, used.settings_hash, context.run.run_id)
         failures: list[tuple[str, Exception]] = []
-        stale = [month for month in plan if by_person or not month.up_to_date]
+        stale = [month for month in plan if by_person or not (month.up_to_date or month.archived)]
+        blocked = read_blocked(stores.database, list({month.market for month in stale}), timeframe) if for_trading else {}
+        for month in [each for each in stale if each.market in blocked and each.month == blocked[each.market].month]:
+            stale.remove(month)
+            context.log.warning(f"{month.key}: no {dataset} while a check fails: {blocked[month.market]}")
+            if by_person:
+                failures.append((month.key, InsufficientData(f"no {dataset} while a check fails: {blocked[month.market]}")))
         for result in derive.write(stale, lambda month, error: failures.append((month.key, error))):
             month = result.month
             if by_person or result.content_hash != month.recorded_hash:
                 inputs = {f"{each}_{timeframe}": head.content_hash for each, head in month.own.items()}
                 metadata = {**used.metadata(stores, result), **derived_metadata(stores, result.heads[0], month.inputs)}
                 yield materialization(name, code_version, PartitionReport(month.key, result.content_hash, inputs, metadata))
+        if for_trading:
+            try:
+                publish_corrections(stores, timeframe, list({month.market for month in plan}), now_ms())
+            except TradingError as error:
+                context.log.warning(f"corrections are noted by a later run: {error}")
         raise_for_failures(failures, len(plan), tolerate_some=not by_person)
         yield finished()
 

@@ -32,9 +32,11 @@ def build_signals_asset(
         recipe,
         description=(
             f"BUY, SELL or HOLD of each strategy ({', '.join(strategies)}) at each closed {timeframe} candle, with confidence, "
-            "stop, target and reason. A row depends only on candles closed by then; rows with too little history are HOLD."
+            "stop, target and reason. A row depends only on candles closed by then; rows with too little history are HOLD. "
+            "A market of which a check on the candles fails gets none for its newest month until it passes again."
         ),
         kinds={"python", "parquet"},
         upstream=["ohlcv", "indicators"],
         code_version=CODE_VERSION,
+        for_trading=True,
     )

@@ -1,5 +1,6 @@
 """Repair gaps: fetch what is missing and can be fetched, newest gaps first, within the exchange's limits."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -129,7 +130,7 @@ class _Batch:
                 if result.changed:
                     yield result
         if self.order.trades:
-            yield from self._rebuild(looked_at, at, errors)
+            yield from self._rebuild(looked_at, errors)
         update_gaps(self.stores, self.markets, self.timeframe, attempted=True)
         self.report.errors += [f"{market.key} {self.timeframe}: {words}" for market, words in errors.items()]
         self._count(looked_at)
@@ -148,12 +149,13 @@ class _Batch:
             or (gap.status is GapStatus.BACKFILLING and self.is_alone)
             or (gap.status is GapStatus.FAILED and (gap.next_attempt_at or 0) <= at)
         ]
-        if self.order.between is not None:
-            return due
-        taken: dict[Market, int] = {}
+        return due if self.order.between is not None else self._newest_of_each_market(due)
+
+    def _newest_of_each_market(self, gaps: Sequence[GapRecord]) -> list[GapRecord]:
+        taken: Counter[Market] = Counter()
         chosen = []
-        for gap in sorted(due, key=lambda gap: gap.start_ms, reverse=True):
-            taken[gap.market] = taken.get(gap.market, 0) + 1
+        for gap in sorted(gaps, key=lambda gap: gap.start_ms, reverse=True):
+            taken[gap.market] += 1
             if taken[gap.market] <= self.order.max_gaps_per_asset:
                 chosen.append(gap)
         return chosen
@@ -189,18 +191,14 @@ class _Batch:
             only=None if self.order.between is not None else asked,
         )
 
-    def _rebuild(self, gaps: Sequence[GapRecord], at: int, errors: dict[Market, str]) -> Iterator[PartitionSync]:
+    def _rebuild(self, gaps: Sequence[GapRecord], errors: dict[Market, str]) -> Iterator[PartitionSync]:
         """Rebuild from public trades what lies beyond the reach of the exchange's candles."""
-        beyond = [
-            gap
-            for gap in gaps
-            if gap.cause is GapCause.BEYOND_API_LIMIT and (self.order.retry or (gap.next_attempt_at or 0) <= at)
-        ]
+        beyond = [gap for gap in gaps if gap.cause is GapCause.BEYOND_API_LIMIT]
         if not beyond or not self.market_data.gives_trades:
             return
         from fks_assets.assets.market_data.rebuild import rebuild_from_trades
 
-        for gap in beyond[: self.order.max_gaps_per_asset * len(self.markets)]:
+        for gap in self._newest_of_each_market(beyond):
             try:
                 rebuilt = rebuild_from_trades(
                     self.stores,

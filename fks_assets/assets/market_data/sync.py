@@ -8,18 +8,21 @@ from fks_assets.assets.market_data.gap_ledger import update_gaps
 from fks_assets.assets.market_data.history import history_start
 from fks_assets.assets.market_data.missing import Asked, holes_after
 from fks_assets.assets.market_data.plan import SyncMode, plan_requests
+from fks_assets.assets.market_data.quality import judge_markets
+from fks_assets.assets.market_data.quarantine import note_quarantined
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import ExchangeError, TradingError
 from fks_assets.exchanges.gateway import FetchedCandles
 from fks_assets.quant.candles import QuarantinedRow
 from fks_assets.quant.markets import Market
 from fks_assets.quant.ranges import Range
-from fks_assets.quant.timeframes import Timeframe, first_open_candle, month_of, month_window, months_between
+from fks_assets.quant.timeframes import Timeframe, first_open_candle, month_window, months_between
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candle_tables import candles_table
 from fks_assets.stores.candles import Change, PartitionHead, PartitionId, StoreTransaction
 from fks_assets.stores.lineage import RecordedInputs, record_many
+from fks_assets.stores.quarantine import SeenRow
 from fks_assets.stores.sync_status import SyncRecord, SyncState, SyncUpdate, read_sync, record_syncs
 
 MARKETS_PER_BATCH = 25
@@ -126,6 +129,7 @@ def sync_candles(
             _note_failure(stores, batch, timeframe, error)
             raise
         yield from results
+        judge_markets(stores, timeframe, batch, now_ms(), market_data=market_data)
 
 
 def _note_failure(stores: Stores, markets: Sequence[Market], timeframe: Timeframe, error: TradingError) -> None:
@@ -200,6 +204,14 @@ def _store(
         start = history_start(stores.settings, timeframe)
         updates = [_sync_update(each, timeframe, now_stored, known_at, windows, start) for each in answers if each.contacted]
         record_syncs(transaction.connection, updates)
+        seen = [
+            SeenRow(each.market, timeframe.name, row, part.source)
+            for each in answers
+            for part in each.fetched
+            for row in part.answer.quarantined
+        ]
+        markets = [each.market for each in answers]
+        note_quarantined(transaction.connection, stores.candles, timeframe, markets, seen, now_stored, known_at)
         contacted = {each.market: each.error for each in answers if each.contacted}
         update_gaps(
             stores,
@@ -233,9 +245,8 @@ def _merge(
     asked = [_settled(part, timeframe, start, min(end, newest + timeframe.milliseconds), grace_ms) for part in answers.fetched]
     holes = holes_after(transaction.head(partition).confirmed_holes, asked, timeframe)
     change = transaction.merge(partition, table, known_at_ms=known_at, confirmed_holes=holes)
-    quarantined = [
-        row for part in answers.fetched for row in part.answer.quarantined if month_of(row.open_time) == partition.month
-    ]
+    first, last = month_window(partition.month)
+    quarantined = [row for part in answers.fetched for row in part.answer.quarantined if first <= row.open_time < last]
     return PartitionSync(partition, change.head, change, answers.error, answers.exchange_time_ms, quarantined)
 
 

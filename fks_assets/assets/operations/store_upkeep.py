@@ -1,23 +1,14 @@
 """Hourly: sweep candle objects that nothing refers to any more."""
 
-from dataclasses import dataclass
-
 import dagster as dg
 
-from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
+from fks_assets.assets.jobs import ScheduledAsset
 from fks_assets.resources.stores import Stores
 
 GRACE_SECONDS = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Upkeep:
-    asset: dg.AssetsDefinition
-    job: UnresolvedAssetJobDefinition
-    schedule: dg.ScheduleDefinition
-
-
-def build_store_upkeep() -> Upkeep:
+def build_store_upkeep() -> ScheduledAsset:
     """Return the asset, its job and its schedule."""
 
     @dg.asset(
@@ -42,4 +33,4 @@ def build_store_upkeep() -> Upkeep:
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
-    return Upkeep(store_upkeep, job, schedule)
+    return ScheduledAsset(store_upkeep, job, schedule)

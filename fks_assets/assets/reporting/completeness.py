@@ -1,13 +1,12 @@
 """Daily at 08:00 UTC: how complete the candles are, as figures, files, a picture and a heat map."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from fks_assets.assets.events import final_errors
-from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
+from fks_assets.assets.jobs import ScheduledAsset
 from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
@@ -17,14 +16,7 @@ FILES_KEPT = 180
 WORST_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
-class CompletenessReport:
-    asset: dg.AssetsDefinition
-    job: UnresolvedAssetJobDefinition
-    schedule: dg.ScheduleDefinition
-
-
-def build_completeness_report(settings: Settings) -> CompletenessReport:
+def build_completeness_report(settings: Settings) -> ScheduledAsset:
     """Return the asset, its job and its schedule; runs without configuration report on every market and timeframe."""
     offered = [timeframe.seconds // 60 for timeframe in settings.timeframe_list()]
 
@@ -66,7 +58,7 @@ def build_completeness_report(settings: Settings) -> CompletenessReport:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="The completeness of every market and timeframe, once a day.",
     )
-    return CompletenessReport(data_completeness, job, schedule)
+    return ScheduledAsset(data_completeness, job, schedule)
 
 
 def report_completeness(stores: Stores, reports: Reports, tier: str, intervals: Sequence[int], days: int) -> dict[str, Any]:

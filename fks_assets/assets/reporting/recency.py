@@ -1,13 +1,12 @@
 """Hourly: which markets miss recent candles, and one message each time that set changes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from fks_assets.assets.events import final_errors
-from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
+from fks_assets.assets.jobs import ScheduledAsset
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 
@@ -19,14 +18,7 @@ MARKETS_NAMED = 10
 HOUR_MS = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class RecencyValidation:
-    asset: dg.AssetsDefinition
-    job: UnresolvedAssetJobDefinition
-    schedule: dg.ScheduleDefinition
-
-
-def build_recency_validation(settings: Settings) -> RecencyValidation:
+def build_recency_validation(settings: Settings) -> ScheduledAsset:
     """Return the asset, its job and its schedule; runs without configuration look at daily candles of TIER1 and TIER2."""
     watched = ["TIER1", "TIER2"]
     offered = [timeframe.seconds // 60 for timeframe in settings.timeframe_list()]
@@ -85,7 +77,7 @@ def build_recency_validation(settings: Settings) -> RecencyValidation:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="The recency of the daily candles of TIER1 and TIER2, every hour.",
     )
-    return RecencyValidation(recency_validation, job, schedule)
+    return ScheduledAsset(recency_validation, job, schedule)
 
 
 def late_markets(stores: Stores, tiers: Sequence[str], interval_minutes: int, hours: float, at_ms: int) -> dict[str, Any]:

@@ -11,8 +11,11 @@ depends_on = None
 def upgrade() -> None:
     op.execute("ALTER TABLE dataset_heads ADD COLUMN holes JSONB, ADD COLUMN storage TEXT DEFAULT 'hot' NOT NULL")
     op.execute("ALTER TABLE dataset_heads ADD CONSTRAINT ck_dataset_heads_storage_known CHECK (storage IN ('hot', 'cold'))")
-    op.execute("COMMENT ON COLUMN dataset_heads.holes IS '[start_ms, end_ms) between the rows that lack one, NULL: not noted yet'")
+    op.execute(
+        "COMMENT ON COLUMN dataset_heads.holes IS '[start_ms, end_ms) between the rows that lack one, NULL: not noted yet'"
+    )
     op.execute("COMMENT ON COLUMN dataset_heads.storage IS 'hot, or cold when archived: where the rows'' object is'")
+    op.execute("CREATE INDEX ix_partition_inputs_inputs ON partition_inputs USING gin (inputs jsonb_path_ops)")
     op.execute(
         r"""
         CREATE TABLE gap_records (
@@ -47,12 +50,8 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute(
-        "CREATE INDEX ix_gap_records_status ON gap_records (status, next_attempt_at)"
-    )
-    op.execute(
-        "CREATE UNIQUE INDEX uq_gap_records_open ON gap_records (market, timeframe, gap_start) WHERE status <> 'FILLED'"
-    )
+    op.execute("CREATE INDEX ix_gap_records_status ON gap_records (status, next_attempt_at)")
+    op.execute("CREATE UNIQUE INDEX uq_gap_records_open ON gap_records (market, timeframe, gap_start) WHERE status <> 'FILLED'")
     op.execute("COMMENT ON TABLE gap_records IS 'Holes in the candles, one row each, updated until they are filled or explained'")
     op.execute("COMMENT ON COLUMN gap_records.market IS 'BASE-QUOTE@exchange'")
     op.execute("COMMENT ON COLUMN gap_records.gap_start IS 'open time of the first missing candle'")
@@ -60,10 +59,14 @@ def upgrade() -> None:
     op.execute("COMMENT ON COLUMN gap_records.missing_candles IS 'candles that are missing now; of a FILLED gap, that were'")
     op.execute("COMMENT ON COLUMN gap_records.is_api_fillable IS 'the exchange can still be asked for all of it'")
     op.execute("COMMENT ON COLUMN gap_records.overflow_candles IS 'missing candles that the API no longer reaches'")
-    op.execute("COMMENT ON COLUMN gap_records.candles_from_today IS 'candles between the start of the gap and its last judgement'")
+    op.execute(
+        "COMMENT ON COLUMN gap_records.candles_from_today IS 'candles between the start of the gap and its last judgement'"
+    )
     op.execute("COMMENT ON COLUMN gap_records.cause IS 'empty until it is known'")
     op.execute("COMMENT ON COLUMN gap_records.next_attempt_at IS 'a FAILED gap is tried again from then on'")
-    op.execute("COMMENT ON COLUMN gap_records.required_csv_file IS 'the file of the exchange''s dump that holds what the API does not'")
+    op.execute(
+        "COMMENT ON COLUMN gap_records.required_csv_file IS 'the file of the exchange''s dump that holds what the API does not'"
+    )
     op.execute(
         r"""
         CREATE TABLE market_checks (
@@ -165,9 +168,12 @@ def upgrade() -> None:
     op.execute("COMMENT ON COLUMN quarantined_rows.market IS 'BASE-QUOTE@exchange'")
     op.execute("COMMENT ON COLUMN quarantined_rows.open_time IS 'as the row gave it, on the grid or not'")
     op.execute("COMMENT ON COLUMN quarantined_rows.source IS 'exchange, or the file that it came from'")
-    op.execute("COMMENT ON COLUMN quarantined_rows.resolution IS 'what ended it: replaced by a usable row, or accepted by a person'")
+    op.execute(
+        "COMMENT ON COLUMN quarantined_rows.resolution IS 'what ended it: replaced by a usable row, or accepted by a person'"
+    )
 
 
 def downgrade() -> None:
     op.execute("DROP TABLE market_rules, notifications, market_checks, quarantined_rows, gap_records")
+    op.execute("DROP INDEX ix_partition_inputs_inputs")
     op.execute("ALTER TABLE dataset_heads DROP COLUMN storage, DROP COLUMN holes")
