@@ -18,6 +18,7 @@ import pytest
 
 from fks_assets import clock
 from fks_assets.assets.market_data import rebuild
+from fks_assets.assets.market_data.import_candles import judge_gaps, store_series
 from fks_assets.assets.market_data.plan import SyncMode
 from fks_assets.assets.market_data.rebuild import RebuildResult, rebuild_from_trades
 from fks_assets.assets.market_data.repair import RepairOrder, RepairReport, repair_gaps
@@ -41,6 +42,7 @@ from fks_assets.stores.gap_records import GapRecord, read_gaps
 from fks_assets.stores.lineage import latest_inputs
 from fks_assets.stores.sync_status import SyncState, read_sync
 from fks_assets_tests.desk import Desk, build_desk
+from fks_assets_tests.imports.reading import read_one
 from fks_assets_tests.shared_data import SHARED, requires_shared
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -226,6 +228,29 @@ def test_older_candles_are_not_to_be_had_and_the_gap_says_which_file_holds_them(
         (gap.start_ms, gap.end_ms, gap.missing_candles, gap.status, gap.cause, gap.is_api_fillable, gap.required_csv_file)
         for gap in thin.gaps()
     ] == [(HISTORY_START, WALL, 240, GapStatus.UNFILLABLE, GapCause.BEYOND_API_LIMIT, False, "XBTUSD_60.csv")]
+
+
+def test_the_file_that_the_gap_names_fills_it_where_candles_exist(
+    thin: KrakenDesk, thin_market: tuple[SimulatorClient, Rows, Path]
+) -> None:
+    """C4, S5.8: the third way. What the file holds is stored; the hours without trades stay what they were, not FILLED."""
+    thin.sync()
+    (gap,) = thin.gaps()
+    file = thin_market[2] / str(gap.required_csv_file)
+    series = read_one(file, exchange="simulated", now=thin.now_ms)
+    store_series(thin.desk.stores, series, run_id="import")
+    judge_gaps(thin.desk.stores, [(thin.market, H1)])
+    in_gap = between(thin.truth, HISTORY_START, WALL)
+    assert between(thin.stored("import:kraken-ohlcvt/kraken"), HISTORY_START, WALL) == in_gap
+    missing = {time for time in range(HISTORY_START, WALL, HOUR) if time not in in_gap}
+    left = [each for each in thin.gaps() if each.status is not GapStatus.FILLED]
+    assert {time for each in left for time in range(each.start_ms, each.end_ms, HOUR)} >= missing
+    assert not any(
+        each.status is GapStatus.FILLED for each in thin.gaps() if between(dict.fromkeys(missing, ()), each.start_ms, each.end_ms)
+    )
+    thin.rebuild(start_ms=FIRST_TRADE)
+    assert all(each.cause is GapCause.NO_TRADES for each in thin.gaps() if each.status is not GapStatus.FILLED)
+    assert missing <= thin.silent()
 
 
 def test_the_rebuilt_candles_are_those_that_kraken_would_have_served(thin: KrakenDesk) -> None:
