@@ -1,6 +1,7 @@
 """Launch, as soon as the desk stands, what the schedules would launch at their next ticks. Prints the runs as one JSON document.
 
-Usage: python -m fks_assets.supervisor.first_load URL
+Usage: python -m fks_assets.supervisor.first_load URL [daily]; with `daily` those daily and hourly jobs that have never run, for
+which a new desk would otherwise wait until tomorrow.
 """
 
 import json
@@ -10,6 +11,8 @@ from fks_assets.errors import TradingError
 from fks_assets.settings import load_settings
 
 JOBS = ("critical_path", "signals")
+DAILY_JOBS = ("rules", "completeness", "recency", "backfill", "archive", "gap_upkeep", "upkeep")
+DAILY = "daily"
 
 
 def main() -> int:
@@ -20,7 +23,8 @@ def main() -> int:
     stores = Stores(load_settings())
     api = DeskApi(sys.argv[1])
     try:
-        launched = [run for job in JOBS if (run := launch_behind(api, stores, job)) is not None]
+        jobs = [job for job in DAILY_JOBS if not api.has_run(job)] if DAILY in sys.argv[2:] else JOBS
+        launched = [run for job in jobs if (run := launch_behind(api, stores, job)) is not None]
     except TradingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -64,6 +64,7 @@ _LAUNCH = """mutation($params: ExecutionParams!) {
   }
 }"""
 _RUN = """query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { runId status } } }"""
+_RUN_COUNT = """query($job: String!) { runsOrError(filter: {pipelineName: $job}) { ... on Runs { count } } }"""
 _ACTIVITY = """query($after: Float!, $selector: RepositorySelector!) {
   failed: runsOrError(filter: {statuses: [FAILURE, CANCELED], createdAfter: $after}) { ... on Runs { count } }
   succeeded: runsOrError(filter: {statuses: [SUCCESS], createdAfter: $after}) { ... on Runs { count } }
@@ -132,6 +133,10 @@ class DeskApi:
         if answer["__typename"] != "Run":
             raise InvalidInput(f"run {run_id!r} is unknown")
         return RunStatus.of(answer["status"])
+
+    def has_run(self, job: str) -> bool:
+        """Return whether a run of the job was ever started."""
+        return bool(self._ask(_RUN_COUNT, job=job)["runsOrError"].get("count"))
 
     def activity(self, since_seconds: float) -> Activity:
         """Return what happened since the moment, in seconds since the epoch."""

@@ -11,6 +11,7 @@ from fks_assets.clock import now_ms
 from fks_assets.errors import TradingError
 from fks_assets.quant.timeframes import month_of
 from fks_assets.settings import Settings
+from fks_assets.supervisor.first_load import DAILY
 from fks_assets.supervisor.graphql import DeskApi, RunStatus
 from fks_assets.supervisor.logs import last_line
 from fks_assets.supervisor.queries import stored_rows
@@ -25,7 +26,10 @@ POLL_TIMEOUT_SECONDS = 5.0
 
 @dataclass(slots=True)
 class FirstLoad:
-    """`step` moves it on without blocking; `finished` once every run has ended or nothing had to be loaded."""
+    """`step` moves it on without blocking; `finished` once every run has ended or nothing had to be loaded.
+
+    Then the daily jobs that never ran are launched, and not waited for.
+    """
 
     desk: Desk
     database: "Database"
@@ -38,7 +42,7 @@ class FirstLoad:
         if self.finished:
             return
         if self._launcher is None:
-            self._start()
+            self._launcher = self._launch()
         elif not self._runs:
             self._read_launcher()
         else:
@@ -53,10 +57,10 @@ class FirstLoad:
             self._launcher.kill()
             self._launcher.wait()
 
-    def _start(self) -> None:
+    def _launch(self, *options: str) -> subprocess.Popen[str]:
         with self.desk.home.log("first-load").open("ab") as log:
-            self._launcher = subprocess.Popen(
-                python_module("fks_assets.supervisor.first_load", self.desk.url),
+            return subprocess.Popen(
+                python_module("fks_assets.supervisor.first_load", self.desk.url, *options),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -78,7 +82,7 @@ class FirstLoad:
         self._runs = {run["run_id"]: run["job"] for run in json.loads(answer)}
         if not self._runs:
             self.desk.report("every candle that has closed is stored already")
-            self.finished = True
+            self._finish()
 
     def _follow(self) -> None:
         api = DeskApi(self.desk.url, POLL_TIMEOUT_SECONDS)
@@ -93,7 +97,12 @@ class FirstLoad:
                 self._ended[run_id] = status
                 if status is RunStatus.FAILURE:
                     self.desk.report(f"{job} failed; the next tick tries again. Why: {self.desk.url}/runs/{run_id}")
-        self.finished = len(self._ended) == len(self._runs)
+        if len(self._ended) == len(self._runs):
+            self._finish()
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._launcher = self._launch(DAILY)
 
 
 def load_progress(settings: Settings, database: "Database") -> Mapping[str, Progress]:
