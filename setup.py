@@ -44,6 +44,8 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "hypothesis>=6.115",
+            "empyrical-reloaded>=0.7",
+            "quantstats>=0.0.86",
             "selenium>=4.25",
             "ruff>=0.8",
         ],
