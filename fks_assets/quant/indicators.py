@@ -101,6 +101,12 @@ def wilder_lookback(length: int) -> int:
     return ema_lookback(2 * length - 1) + 1
 
 
+def macd_lookback(fast: int, slow: int, signal: int) -> int:
+    """Return the same for MACD and its signal line: two seeds, of which the slower one stays longer."""
+    slowest = max(fast, slow, signal)
+    return slow + signal + ema_lookback(slowest) - slowest
+
+
 def highest_before(high: np.ndarray, length: int) -> np.ndarray:
     """Return the highest of the `length` values before each row, NaN where there are fewer."""
     import talib

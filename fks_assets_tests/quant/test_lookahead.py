@@ -42,7 +42,7 @@ def everything_said(candles: Candles) -> dict[str, np.ndarray]:
 def test_no_indicator_and_no_strategy_sees_the_future_at_any_candle(candles: Callable[[], Candles]):
     said = everything_said(candles())
     for name in STRATEGIES:
-        assert (said[f"{name} action"] != HOLD).sum() > 50
+        assert (said[f"{name} action"] != HOLD).sum() > 30
     assert first_lookahead_row(everything_said, candles()) is None
 
 
@@ -96,7 +96,6 @@ class Clairvoyant(Strategy[Parameters]):
     """Buys when the next candle closes higher: a shift by one in the wrong direction."""
 
     name = "clairvoyant"
-    version = "1"
     parameters_model = Parameters
     required_columns = ("atr_14",)
 

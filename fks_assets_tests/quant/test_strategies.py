@@ -1,6 +1,7 @@
 """What holds for every strategy: validated parameters, one word a candle, nothing said without enough history."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,6 @@ class Absurd(Strategy[Parameters]):
     """Buys every candle with the stop and target it was made with."""
 
     name = "absurd"
-    version = "1"
     parameters_model = Parameters
     required_columns = ("rsi_14",)
 
@@ -194,6 +194,43 @@ class Absurd(Strategy[Parameters]):
         rows = len(candles)
         stop, target = (np.full(rows, price) for price in self.prices)
         return SignalColumns(np.ones(rows, np.int8), np.ones(rows), stop, target, np.zeros(rows, np.int16), ("always",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"action": np.ones(3, np.int8)}, r"action as int8 of shape \(3,\); it must be numbers, one for each of 502 rows"),
+        ({"stop": [90.0] * 502}, "stop as list; it must be numbers"),
+        ({"confidence": np.array(["1.0"] * 502)}, "confidence as <U3 of shape"),
+        ({"action": np.full(502, 2, np.int8)}, "action 2 in row 0; it must be 1, 0 or -1"),
+        ({"action": np.full(502, math.nan)}, "action nan in row 0; it must be 1, 0 or -1"),
+        ({"confidence": np.full(502, 1.01)}, "confidence 1.01 in row 0; it must be above 0 and at most 1"),
+        ({"confidence": np.full(502, math.nan)}, "confidence nan in row 0; it must be above 0 and at most 1"),
+        ({"confidence": np.zeros(502)}, "confidence 0.0 in row 0"),
+        ({"reason_codes": np.ones(502, np.int16)}, "reason_codes 1 in row 0; it must be from 0 to 0"),
+    ],
+)
+def test_what_is_no_sound_judgement_is_refused_by_column_and_value(changes, message):
+    class Unsound(Absurd):
+        def judge(self, candles, indicators):
+            return replace(super().judge(candles, indicators), **changes)
+
+    with pytest.raises(InvalidInput, match=f"strategy absurd: judge gave {message}") as caught:
+        judged(Unsound(90.0, 110.0), of_closes(np.full(WARMUP_ROWS + 2, 100.0)))
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_is_asked_about_candles_without_enough_history():
+    class Unready(Absurd):
+        def judge(self, candles, indicators):
+            raise AssertionError("asked")
+
+    assert (judged(Unready(90.0, 110.0), synthetic(WARMUP_ROWS)).action == HOLD).all()
+
+
+def test_evaluate_cannot_be_replaced():
+    with pytest.raises(TypeError, match="Impatient may not replace evaluate"):
+        type("Impatient", (Absurd,), {"evaluate": lambda *_: None})
 
 
 @pytest.mark.parametrize(
@@ -219,11 +256,10 @@ def test_a_signal_without_a_sound_stop_and_target_becomes_hold(stop, target, act
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("technical", {}),
-        ("breakout", {}),
+        *((name, {}) for name in STRATEGIES),
         ("breakout", {"ema_fast": 50, "ema_slow": 200, "rsi_period": 60, "lookback": 300, "volume_period": 48}),
     ],
-    ids=["technical", "breakout", "slow breakout"],
+    ids=[*STRATEGIES, "slow breakout"],
 )
 @pytest.mark.parametrize("base", ["BTC", "CHZ"])
 def test_months_judged_in_any_order_say_what_the_whole_history_says(base, name, overrides):

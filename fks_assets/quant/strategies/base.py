@@ -48,19 +48,25 @@ class SignalColumns:
 
 
 class Strategy(ABC, Generic[P]):
-    """A strategy with its parameters. `version` changes whenever the same parameters may judge differently."""
+    """A strategy with its parameters. A subclass states its rules in its docstring and may not replace `evaluate`."""
 
     name: ClassVar[str]
-    version: ClassVar[str]
     parameters_model: ClassVar[type[Parameters]]
     required_columns: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "evaluate" in vars(cls):
+            raise TypeError(f"{cls.__name__} may not replace evaluate, which holds back what is said with too little history")
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters
 
     @property
     def lookback_rows(self) -> int:
-        """How many rows have to be given before a row, for its judgement to be the same as with the whole history."""
+        """How many rows have to be given before a row, for its judgement to be the same as with the whole history; never fewer
+        than WARMUP_ROWS, which the stored indicators need.
+        """
         return WARMUP_ROWS + 1
 
     def evaluate(self, candles: Candles, indicators: Mapping[str, np.ndarray], warm: np.ndarray) -> SignalColumns:
@@ -68,7 +74,7 @@ class Strategy(ABC, Generic[P]):
 
         Rows that are not warm, or have fewer than `lookback_rows` rows before them, are HOLD; so is every row whose stop and
         target would not be prices on either side of the close. Raises InvalidInput when a required column is missing or of
-        another length.
+        another length, or when what `judge` returned is not one sound judgement a candle.
         """
         rows = len(candles)
         for name in self.required_columns:
@@ -79,9 +85,13 @@ class Strategy(ABC, Generic[P]):
         for name, column in (*((name, indicators[name]) for name in self.required_columns), ("warm", warm)):
             if column.shape != (rows,):
                 raise InvalidInput(f"strategy {self.name}: {name} has shape {column.shape}, the candles have {rows} rows")
-        known = np.logical_and.reduce([np.isfinite(indicators[name]) for name in self.required_columns])
-        ready = warm & known & (np.arange(rows) >= self.lookback_rows)
-        return _restrict(self.judge(candles, indicators), candles.close, ready)
+        known = np.logical_and.reduce([warm, *(np.isfinite(indicators[name]) for name in self.required_columns)])
+        ready = known & (np.arange(rows) >= self.lookback_rows)
+        if not ready.any():
+            return _silence(rows)
+        judged = self.judge(candles, indicators)
+        _require_sound(judged, rows, self.name)
+        return _restrict(judged, candles.close, ready)
 
     @abstractmethod
     def judge(self, candles: Candles, indicators: Mapping[str, np.ndarray]) -> SignalColumns:
@@ -96,6 +106,35 @@ def read_parameters(strategy: str, model: type[P], values: Mapping[str, Any]) ->
         raise InvalidInput(
             f"strategy {strategy}: {'; '.join(_in_words(each) for each in error.errors(include_url=False))}"
         ) from None
+
+
+def _require_sound(judged: SignalColumns, rows: int, name: str) -> None:
+    columns = {
+        "action": judged.action,
+        "confidence": judged.confidence,
+        "stop": judged.stop,
+        "target": judged.target,
+        "reason_codes": judged.reason_codes,
+    }
+    for column, values in columns.items():
+        if not isinstance(values, np.ndarray) or values.shape != (rows,) or values.dtype.kind not in "if":
+            kind = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+            raise InvalidInput(f"strategy {name}: judge gave {column} as {kind}; it must be numbers, one for each of {rows} rows")
+    action, confidence, codes = judged.action, judged.confidence, judged.reason_codes
+    acting = action != HOLD
+    for column, bad, bound in (
+        ("action", acting & (action != BUY) & (action != SELL), "1, 0 or -1"),
+        ("confidence", acting & ~((confidence > 0) & (confidence <= 1)), "above 0 and at most 1 where the action is not HOLD"),
+        ("reason_codes", (codes < 0) | (codes >= len(judged.reasons)), f"from 0 to {len(judged.reasons) - 1}"),
+    ):
+        for row in np.flatnonzero(bad)[:1]:
+            raise InvalidInput(f"strategy {name}: judge gave {column} {columns[column][row]} in row {row}; it must be {bound}")
+
+
+def _silence(rows: int) -> SignalColumns:
+    nowhere = np.full(rows, np.nan)
+    reasons = (TOO_LITTLE_HISTORY,) if rows else ()
+    return SignalColumns(np.zeros(rows, np.int8), np.zeros(rows), nowhere, nowhere.copy(), np.zeros(rows, np.int16), reasons)
 
 
 def _restrict(judged: SignalColumns, close: np.ndarray, ready: np.ndarray) -> SignalColumns:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.strategies.base import BUY, HOLD, SELL, Parameters, SignalColumns, Strategy
+from fks_assets.quant.strategies.rules import above, require_order
 
 VOICES = (
     {BUY: "RSI oversold", SELL: "RSI overbought"},
@@ -38,8 +39,7 @@ class TechnicalParameters(Parameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TechnicalParameters":
-        if self.rsi_oversold >= self.rsi_overbought:
-            raise ValueError(f"rsi_oversold must be below rsi_overbought, was {self.rsi_oversold} and {self.rsi_overbought}")
+        require_order(self, "rsi_oversold", "rsi_overbought")
         if self.target_atr < LOWEST_REWARD_TO_RISK * self.stop_atr:
             raise ValueError(
                 f"target_atr must be at least {LOWEST_REWARD_TO_RISK} times stop_atr, was {self.target_atr} and {self.stop_atr}"
@@ -53,11 +53,11 @@ class Technical(Strategy[TechnicalParameters]):
 
     RSI 14 below or above its bounds; MACD 12/26 above or below its signal 9; close outside the Bollinger bands 20/2; SMA 50
     over SMA 200 together with EMA 12 over EMA 26 (both under for a downtrend). Nobody votes while the last 20 candles had one
-    price only: RSI then says 0 or what it said before, which means nothing.
+    price only: RSI then says 0 or what it said before, which means nothing. Prices closer than a billionth of the close are
+    equal.
     """
 
     name = "technical"
-    version = "1"
     parameters_model = TechnicalParameters
     required_columns = (
         "rsi_14",
@@ -80,9 +80,12 @@ class Technical(Strategy[TechnicalParameters]):
         sma_50, sma_200, ema_12, ema_26 = (indicators[name] for name in ("sma_50", "sma_200", "ema_12", "ema_26"))
         votes = (
             _vote(indicators["rsi_14"] < wanted.rsi_oversold, indicators["rsi_14"] > wanted.rsi_overbought),
-            _vote(macd > macd_signal, macd < macd_signal),
-            _vote(close < indicators["bb_lower"], close > indicators["bb_upper"]),
-            _vote((sma_50 > sma_200) & (ema_12 > ema_26), (sma_50 < sma_200) & (ema_12 < ema_26)),
+            _vote(above(macd, macd_signal, close), above(macd_signal, macd, close)),
+            _vote(above(indicators["bb_lower"], close, close), above(close, indicators["bb_upper"], close)),
+            _vote(
+                above(sma_50, sma_200, close) & above(ema_12, ema_26, close),
+                above(sma_200, sma_50, close) & above(ema_26, ema_12, close),
+            ),
         )
         net, ballot = np.zeros(len(close), np.int8), np.zeros(len(close), np.int16)
         for vote in votes:
