@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from fks_assets.assets.market_data.history import history_start
+from fks_assets.assets.market_data.history import history_start, trading_time
 from fks_assets.assets.market_data.quality import judge_markets
 from fks_assets.clock import now_ms
 from fks_assets.quant.markets import Market
@@ -43,17 +43,23 @@ def _candles_behind(stores: Stores, timeframe: Timeframe, now: int) -> int | Non
     """Return the time from which the markets of this timeframe lack candles, None when none does.
 
     A tick comes as a candle closes and its run asks a few seconds later, so the grace of a closed candle is not waited for here.
-    A market whose whole history has not been synced without an error may have holes anywhere in it.
+    A market whose whole history has not been synced without an error may have holes anywhere in it. One that is delisted
+    lacks nothing once its last candle is stored.
     """
     markets = stores.settings.market_list()
     newest_closed = first_open_candle(now, timeframe, 0) - timeframe.milliseconds
     records = {record.market: record for record in read_sync(stores.database, markets, [timeframe])}
     starts: list[int] = []
+    oldest = history_start(stores.settings, timeframe)
     for market in markets:
         record = records.get(market)
+        listed, delisted = trading_time(stores.settings, market, timeframe)
+        newest = min(newest_closed, delisted - timeframe.milliseconds)
+        if newest < max(oldest, listed):
+            continue
         if record is None or record.newest_open is None or record.state is not SyncState.COMPLETED:
-            starts.append(history_start(stores.settings, timeframe))
-        elif record.newest_open < newest_closed:
+            starts.append(oldest)
+        elif record.newest_open < newest:
             starts.append(record.newest_open)
     return min(starts) if starts else None
 

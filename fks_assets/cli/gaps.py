@@ -6,7 +6,7 @@ import typer
 
 from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, desk_timeframe, market_of, number, window_of
 from fks_assets.cli.output import print_json, print_table
-from fks_assets.clock import iso, now_ms
+from fks_assets.clock import MILLISECONDS_PER_DAY, iso, now_ms
 from fks_assets.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -75,9 +75,13 @@ def gaps(
     )
     if len(documents) > limit:
         typer.echo(f"… and {len(documents) - limit} older ones (--limit)")
-    files = sorted({gap.required_csv_file for gap in found if gap.required_csv_file})
-    if files:
-        typer.echo(f"Beyond the exchange's API: rebuild with `fks backfill`, or `fks import` {', '.join(files)}")
+    beyond = [gap for gap in found if gap.required_csv_file]
+    if beyond:
+        days = (now_ms() - min(gap.end_ms for gap in beyond)) // MILLISECONDS_PER_DAY + 1
+        files = sorted({gap.required_csv_file for gap in beyond if gap.required_csv_file})
+        typer.echo(
+            f"Beyond the exchange's API: rebuild with `fks backfill --lookback-days {days}`, or `fks import` {', '.join(files)}"
+        )
 
 
 def backfill(
@@ -91,7 +95,7 @@ def backfill(
     ] = None,
     start: FromOption = None,
     end: ToOption = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do not wait for the pause after a failure.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do not wait for the pause after an attempt.")] = False,
     trades: Annotated[
         bool, typer.Option("--trades/--no-trades", help="Rebuild from trades what the API no longer gives.")
     ] = True,

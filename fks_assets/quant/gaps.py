@@ -49,6 +49,7 @@ class SeriesFacts:
 
     `start_ms`, `end_ms`: the grid on which candles are expected. `stored`: what is there. `confirmed`: what the exchange was
     asked for and did not have. `outages`: when the whole exchange was down. `reach_ms`: the oldest candle that its API gives.
+    `unlisted`: when the market is known not to trade.
     """
 
     timeframe: Timeframe
@@ -58,6 +59,7 @@ class SeriesFacts:
     confirmed: Sequence[Range] = ()
     outages: Sequence[Range] = ()
     reach_ms: int | None = None
+    unlisted: Sequence[Range] = ()
 
     def missing(self) -> list[Range]:
         """Return every hole of the grid: at its head, in the middle and at its tail."""
@@ -70,13 +72,15 @@ def judge_holes(facts: SeriesFacts) -> list[Hole]:
 
     Before the first stored candle a confirmed hole means that the market was not listed; after it, that the exchange was down
     when `outages` say so, else that nobody traded. What was not confirmed can be fetched, unless it lies beyond the API's reach.
+    What is missing while the market is known not to trade needs no confirmation.
     """
-    missing = facts.missing()
+    gone = [piece for start, end in facts.missing() for piece in clipped(facts.unlisted, start, end)]
+    missing = without(facts.missing(), gone)
     first_stored = facts.stored[0][0] if facts.stored else facts.end_ms
     outages = clipped(facts.outages, first_stored, facts.end_ms)
     down = [piece for start, end in missing for piece in clipped(outages, start, end)]
     left = without(missing, down)
-    unlisted = [piece for start, end in facts.confirmed for piece in clipped(left, start, min(end, first_stored))]
+    unlisted = gone + [piece for start, end in facts.confirmed for piece in clipped(left, start, min(end, first_stored))]
     untraded = [piece for start, end in facts.confirmed for piece in clipped(left, max(start, first_stored), end)]
     left = without(left, joined([*unlisted, *untraded]))
     reach = facts.timeframe.ceil(facts.reach_ms) if facts.reach_ms is not None else facts.start_ms

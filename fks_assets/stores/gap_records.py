@@ -38,6 +38,10 @@ class GapRecord:
     required_csv_file: str | None = None
     error_message: str | None = None
 
+    def is_due(self, at_ms: int) -> bool:
+        """Return whether it is to be fetched and no pause after an attempt keeps it waiting."""
+        return self.status in (GapStatus.DETECTED, GapStatus.FAILED) and (self.next_attempt_at or 0) <= at_ms
+
 
 _COLUMNS = """
     id, market, timeframe, (extract(epoch FROM gap_start) * 1000)::bigint, (extract(epoch FROM gap_end) * 1000)::bigint,
@@ -91,7 +95,7 @@ _DELETE_OLD = sa.text("""
 """)
 _RETRY = sa.text("""
     UPDATE gap_records SET status = 'DETECTED', next_attempt_at = NULL
-    WHERE status = 'FAILED'
+    WHERE (status = 'FAILED' OR (status = 'DETECTED' AND next_attempt_at IS NOT NULL))
       AND (CAST(:markets AS text[]) IS NULL OR market = ANY (CAST(:markets AS text[])))
       AND (CAST(:timeframes AS text[]) IS NULL OR timeframe = ANY (CAST(:timeframes AS text[])))
 """)
@@ -151,7 +155,7 @@ def delete_old_gaps(connection: sa.Connection, before_ms: int) -> tuple[int, int
 def retry_failed(
     connection: sa.Connection, markets: Sequence[Market] | None = None, timeframes: Sequence[Timeframe | str] | None = None
 ) -> int:
-    """Make FAILED gaps DETECTED again, without waiting for their next attempt, and return how many."""
+    """Make gaps that wait for their next attempt DETECTED again without a pause, FAILED ones too, and return how many."""
     return connection.execute(_RETRY, _filter(markets, timeframes)).rowcount
 
 

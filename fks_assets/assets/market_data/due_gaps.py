@@ -2,9 +2,9 @@
 
 from fks_assets.assets.market_data.gap_ledger import update_gaps
 from fks_assets.assets.market_data.repair import TIERS
-from fks_assets.quant.gaps import GapCause, GapStatus
+from fks_assets.quant.gaps import GapCause
 from fks_assets.resources.stores import Stores
-from fks_assets.stores.gap_records import GapRecord, read_gaps
+from fks_assets.stores.gap_records import read_gaps
 from fks_assets.stores.sync_status import read_sync
 
 
@@ -17,7 +17,7 @@ def due_tier(stores: Stores, now_ms: int) -> str | None:
     for timeframe in stores.settings.timeframe_list():
         chosen = [market for market in markets if (market, timeframe.name) in loaded]
         if chosen:
-            found |= {tiers[gap.market] for gap in update_gaps(stores, chosen, timeframe) if _is_due(gap, now_ms)}
+            found |= {tiers[gap.market] for gap in update_gaps(stores, chosen, timeframe) if gap.is_due(now_ms)}
     return next((tier for tier in TIERS if tier in found), None)
 
 
@@ -25,7 +25,3 @@ def new_gaps_per_day(stores: Stores, since_ms: int) -> float:
     """Return how many gaps were detected since a time a day ago, other than those before a market was listed."""
     gaps = read_gaps(stores.database, stores.settings.market_list())
     return float(sum(gap.detected_at >= since_ms and gap.cause is not GapCause.NEVER_LISTED for gap in gaps))
-
-
-def _is_due(gap: GapRecord, now_ms: int) -> bool:
-    return gap.status is GapStatus.DETECTED or (gap.status is GapStatus.FAILED and (gap.next_attempt_at or 0) <= now_ms)

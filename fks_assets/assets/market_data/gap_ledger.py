@@ -1,11 +1,11 @@
 """Judge the holes of every market and keep the gap records true to what is stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from fks_assets.assets.market_data.history import history_start
+from fks_assets.assets.market_data.history import history_start, trading_time
 from fks_assets.assets.market_data.missing import stored_ranges
 from fks_assets.clock import now_ms, to_ms
 from fks_assets.exchanges.dialects import DIALECTS
@@ -21,16 +21,18 @@ from fks_assets.quant.gaps import (
     shared_outages,
 )
 from fks_assets.quant.markets import Market
-from fks_assets.quant.ranges import Range, joined
-from fks_assets.quant.timeframes import Timeframe, first_open_candle
+from fks_assets.quant.ranges import Range, complement, joined, without
+from fks_assets.quant.timeframes import Timeframe, first_open_candle, months_between
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candles import PartitionHead, PartitionId
 from fks_assets.stores.gap_records import OPEN, GapRecord, delete_gaps, lock_series, read_gaps, write_gaps
+from fks_assets.stores.heads import select_heads
 from fks_assets.stores.sync_status import read_sync
 
 # A candle that closed less than this ago is about to be fetched by the next tick: it is late, not lost.
 TAIL_GRACE_MS = 15 * 60_000
 ABANDONED_MS = 3_600_000
+NOT_GIVEN = "the exchange answered without these candles, and nothing shows yet that it has none"
 _MINUTE, _HOUR = 60_000, 3_600_000
 
 Heads = Mapping[PartitionId, PartitionHead]
@@ -48,15 +50,11 @@ def expected_window(stores: Stores, market: Market, timeframe: Timeframe, heads:
     settings = stores.settings
     if not settings.is_desk_market(market) or timeframe.name not in settings.history_days:
         return (0, 0) if first is None or last is None else (first, last + timeframe.milliseconds)
-    known = settings.market_settings(market)
     oldest = history_start(settings, timeframe)
     start = timeframe.ceil(oldest if first is None else min(oldest, first))
-    end = first_open_candle(at_ms, timeframe, TAIL_GRACE_MS)
-    if known.listed is not None:
-        start = max(start, timeframe.floor(to_ms(known.listed)))
-    if known.delisted is not None:
-        end = min(end, timeframe.floor(to_ms(known.delisted)))
-    return start, max(start, end)
+    listed, delisted = trading_time(settings, market, timeframe)
+    start = max(start, listed)
+    return start, max(start, min(first_open_candle(at_ms, timeframe, TAIL_GRACE_MS), delisted))
 
 
 def update_gaps(
@@ -66,28 +64,27 @@ def update_gaps(
     *,
     connection: sa.Connection | None = None,
     heads: Heads | None = None,
-    errors: Mapping[Market, str] | None = None,
-    attempted: bool = False,
+    errors: Mapping[Market, Mapping[Range, str]] | None = None,
+    attempted: Collection[int | None] = (),
 ) -> list[GapRecord]:
     """Bring the gap records of these markets up to date with what is stored and return those that are open.
 
-    `connection` and `heads`: a transaction that has just written, and what it stored. `errors` names the markets whose fetch has
-    failed: their gaps become FAILED, to be tried again after a pause that doubles. `attempted`: gaps that were BACKFILLING have
-    had their attempt.
+    `connection` and `heads`: a transaction that has just written, and what it stored; everything else is read anew, as others may
+    have written meanwhile. `errors` names the stretches of markets that could not be fetched: gaps in them become FAILED.
+    `attempted`: records that were BACKFILLING and have had their attempt. Both are tried again after a pause that doubles.
     """
     if connection is None:
         with stores.database.transaction() as own:
             return update_gaps(stores, markets, timeframe, connection=own, heads=heads, errors=errors, attempted=attempted)
     at = now_ms()
     lock_series(connection, timeframe, markets)
-    if heads is None:
-        heads = stores.candles.heads("ohlcv", timeframe.name, markets)
+    heads = select_heads(connection, "ohlcv", timeframe.name, markets) | dict(heads or {})
     by_market: dict[Market, dict[PartitionId, PartitionHead]] = {market: {} for market in markets}
     for partition, head in heads.items():
         if partition.market in by_market:
             by_market[partition.market][partition] = head
     series = {market: _facts(stores, market, timeframe, held, at) for market, held in by_market.items()}
-    down = shared_outages([facts.confirmed for facts in series.values()], [facts.stored for facts in series.values()], timeframe)
+    down = _outages(stores, connection, timeframe, series)
     loaded = {record.market for record in read_sync(connection, markets, [timeframe]) if record.last_success_at is not None}
     known: dict[Market, list[GapRecord]] = {market: [] for market in markets}
     for record in read_gaps(connection, markets, [timeframe], OPEN):
@@ -103,9 +100,14 @@ def update_gaps(
         if market not in loaded and facts.stored:
             # The history is still being loaded: what lies before it is not lost.
             start = max(start, facts.stored[0][0])
-        facts = replace(facts, start_ms=min([start, *(record.start_ms for record in known[market])]))
+        noted = known[market]
+        facts = replace(
+            facts,
+            start_ms=min([start, *(record.start_ms for record in noted)]),
+            end_ms=max([facts.end_ms, *(record.end_ms for record in noted)]),
+        )
         after, absorbed = reconcile(
-            [_known(record) for record in known[market]], judge_holes(facts), facts.stored, timeframe.milliseconds
+            [_known(record) for record in noted], judge_holes(facts), facts.stored, timeframe.milliseconds
         )
         for gap in after:
             record = judge.record(market, gap, before.get(gap.id) if gap.id is not None else None)
@@ -137,8 +139,23 @@ def _facts(stores: Stores, market: Market, timeframe: Timeframe, heads: Heads, a
         outages=[(to_ms(outage.start), to_ms(outage.end)) for outage in settings.exchanges[market.exchange].outages]
         if market.exchange in settings.exchanges
         else [],
+        unlisted=complement(0, timeframe.ceil(at), [trading_time(settings, market, timeframe)]),
         reach_ms=timeframe.floor(at) - (rows - 1) * timeframe.milliseconds if rows and of_desk else None,
     )
+
+
+def _outages(
+    stores: Stores, connection: sa.Connection, timeframe: Timeframe, series: Mapping[Market, SeriesFacts]
+) -> list[Range]:
+    """Return when no market of the exchange traded; the desk's markets that are not looked at can only speak against it."""
+    down = shared_outages([facts.confirmed for facts in series.values()], [facts.stored for facts in series.values()], timeframe)
+    others = [market for market in stores.settings.market_list() if market not in series]
+    if not down or not others:
+        return down
+    step = timeframe.milliseconds
+    months = sorted({month for start, end in down for month in months_between(start, end)})
+    heads = select_heads(connection, "ohlcv", timeframe.name, others, months)
+    return without(down, joined(held for head in heads.values() for held in stored_ranges(stores.candles, head, step)))
 
 
 def _known(record: GapRecord) -> KnownGap:
@@ -165,8 +182,8 @@ class _Judge:
     stores: Stores
     timeframe: Timeframe
     at: int
-    errors: Mapping[Market, str]
-    attempted: bool
+    errors: Mapping[Market, Mapping[Range, str]]
+    attempted: Collection[int | None]
 
     def record(self, market: Market, gap: KnownGap, before: GapRecord | None) -> GapRecord:
         """Return the record of a gap that has just been reconciled; `before` is what was noted of it."""
@@ -199,12 +216,11 @@ class _Judge:
 
     def _pending(self, record: GapRecord) -> GapRecord:
         """Return a fillable gap's record after a failure, after an attempt that did not fill it, or as it was."""
-        words = self.errors.get(record.market)
+        stretches = self.errors.get(record.market, {}).items()
+        words = next((told for (first, last), told in stretches if first < record.end_ms and last > record.start_ms), None)
         trying = record.status is GapStatus.BACKFILLING
-        if words is not None:
+        if words is not None and (trying or record.is_due(self.at)):
             attempts = record.attempts if trying else record.attempts + 1
-            settings = self.stores.settings.gaps
-            pause = backoff_ms(attempts, settings.retry_minutes * _MINUTE, settings.most_retry_hours * _HOUR)
             return replace(
                 record,
                 status=GapStatus.FAILED,
@@ -212,9 +228,20 @@ class _Judge:
                 error_message=words,
                 attempts=attempts,
                 attempted_at=record.attempted_at if trying else self.at,
-                next_attempt_at=self.at + pause,
+                next_attempt_at=self._after_pause(attempts),
             )
-        abandoned = trying and record.attempted_at is not None and self.at - record.attempted_at > ABANDONED_MS
-        if trying and (self.attempted or abandoned):
+        if trying and record.id in self.attempted:
+            return replace(
+                record,
+                status=GapStatus.DETECTED,
+                cause=None,
+                error_message=NOT_GIVEN,
+                next_attempt_at=self._after_pause(record.attempts),
+            )
+        if trying and record.attempted_at is not None and self.at - record.attempted_at > ABANDONED_MS:
             return replace(record, status=GapStatus.DETECTED, cause=None, error_message=None)
         return record
+
+    def _after_pause(self, attempts: int) -> int:
+        settings = self.stores.settings.gaps
+        return self.at + backoff_ms(attempts, settings.retry_minutes * _MINUTE, settings.most_retry_hours * _HOUR)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
+from fks_assets.assets.market_data.history import trading_time
 from fks_assets.assets.market_data.missing import missing_ranges
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.download import CandleRequest
@@ -16,8 +17,8 @@ OVERLAP_CANDLES = 3
 
 
 class SyncMode(StrEnum):
-    """FOLLOW: the schedules' history window, and the newest candles once more. REPAIR: every hole of the months asked for.
-    VERIFY: fetch those months whole again and compare."""
+    """FOLLOW: the schedules' history window while the market trades, and the newest candles once more. REPAIR: every hole of the
+    months asked for. VERIFY: fetch those months whole again and compare."""
 
     FOLLOW = "follow"
     REPAIR = "repair"
@@ -40,10 +41,14 @@ def plan_requests(
     page = DIALECTS[stores.settings.exchange_profile().dialect].page_rows
     following = mode is SyncMode.FOLLOW
     ranges: list[Range] = []
+    first, last = trading_time(stores.settings, market, timeframe)
     for month, (start, end) in windows.items():
         if only is not None:
             ranges += clipped(only, start, end)
             continue
+        if following:
+            # The candle in which trading ended is asked for too, though none is expected.
+            start, end = max(start, first), min(end, last + timeframe.milliseconds)
         partition = PartitionId("ohlcv", market, timeframe.name, month)
         if mode is SyncMode.VERIFY:
             ranges.append((start, end))

@@ -17,7 +17,7 @@ from fks_assets.quant.timeframes import Timeframe, months_between
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.database import REPAIR_LOCK, alone
-from fks_assets.stores.gap_records import GapRecord, read_gaps, retry_failed, write_gaps
+from fks_assets.stores.gap_records import OPEN, GapRecord, lock_series, read_gaps, retry_failed, write_gaps
 
 TIERS = ("TIER1", "TIER2", "TIER3", "TIER4")
 MARKETS_PER_BATCH = 25
@@ -28,8 +28,8 @@ class RepairOrder:
     """What to repair: the gaps of a tier's markets (ALL: of every market, TIER1 first) in these timeframes.
 
     Gaps that ended more than `lookback_days` ago are left alone; of each market and timeframe the newest `max_gaps_per_asset`
-    are taken. `between` asks instead for all that is missing in a stretch of time. `retry` does not wait for the pause after a
-    failure. `trades` rebuilds from public trades what the exchange's candles no longer reach.
+    are taken. `between` asks instead for all that is missing in a stretch of time. `retry` does not wait for the pause after an
+    attempt. `trades` rebuilds from public trades what the exchange's candles no longer reach.
     """
 
     tier: str
@@ -131,7 +131,7 @@ class _Batch:
                     yield result
         if self.order.trades:
             yield from self._rebuild(looked_at, errors)
-        update_gaps(self.stores, self.markets, self.timeframe, attempted=True)
+        update_gaps(self.stores, self.markets, self.timeframe, attempted={gap.id for gap in chosen})
         self.report.errors += [f"{market.key} {self.timeframe}: {words}" for market, words in errors.items()]
         self._count(looked_at)
 
@@ -142,13 +142,7 @@ class _Batch:
 
     def _chosen(self, gaps: Sequence[GapRecord], at: int) -> list[GapRecord]:
         """Return the gaps to fetch: of each market the newest ones that are due."""
-        due = [
-            gap
-            for gap in gaps
-            if gap.status is GapStatus.DETECTED
-            or (gap.status is GapStatus.BACKFILLING and self.is_alone)
-            or (gap.status is GapStatus.FAILED and (gap.next_attempt_at or 0) <= at)
-        ]
+        due = [gap for gap in gaps if gap.is_due(at) or (gap.status is GapStatus.BACKFILLING and self.is_alone)]
         return due if self.order.between is not None else self._newest_of_each_market(due)
 
     def _newest_of_each_market(self, gaps: Sequence[GapRecord]) -> list[GapRecord]:
@@ -171,11 +165,16 @@ class _Batch:
         return {market: joined(ranges) for market, ranges in asked.items()}
 
     def _begin(self, chosen: Sequence[GapRecord], at: int) -> None:
-        begun = [
-            replace(gap, status=GapStatus.BACKFILLING, attempts=gap.attempts + 1, attempted_at=at, next_attempt_at=None)
-            for gap in chosen
-        ]
+        """Note that the gaps are being fetched, those that another writer closed since they were looked at left out."""
+        ids = {gap.id for gap in chosen}
         with self.stores.database.transaction() as connection:
+            lock_series(connection, self.timeframe, self.markets)
+            known = read_gaps(connection, self.markets, [self.timeframe], OPEN)
+            begun = [
+                replace(gap, status=GapStatus.BACKFILLING, attempts=gap.attempts + 1, attempted_at=at, next_attempt_at=None)
+                for gap in known
+                if gap.id in ids and gap.is_api_fillable
+            ]
             write_gaps(connection, begun)
 
     def _fetch(self, asked: Mapping[Market, Sequence[Range]]) -> Iterator[PartitionSync]:
@@ -198,6 +197,7 @@ class _Batch:
             return
         from fks_assets.assets.market_data.rebuild import rebuild_from_trades
 
+        first, last = self.order.between or (0, now_ms())
         for gap in self._newest_of_each_market(beyond):
             try:
                 rebuilt = rebuild_from_trades(
@@ -205,8 +205,8 @@ class _Batch:
                     self.market_data,
                     gap.market,
                     self.timeframe,
-                    gap.start_ms,
-                    gap.end_ms,
+                    max(gap.start_ms, first),
+                    min(gap.end_ms, last),
                     run_id=self.report.task_id,
                 )
             except ExchangeError as error:
@@ -219,7 +219,9 @@ class _Batch:
         after = {gap.id: gap for gap in read_gaps(self.stores.database, self.markets, [self.timeframe])}
         for gap in before:
             now = after.get(gap.id)
-            if now is None or now.status is GapStatus.FILLED:
+            if now is None:
+                continue
+            if now.status is GapStatus.FILLED:
                 self.report.gaps_filled += 1
             elif now.status is GapStatus.UNFILLABLE:
                 self.report.gaps_unfillable += 1

@@ -61,8 +61,12 @@ class _MarketAnswers:
     market: Market
     contacted: bool
     fetched: tuple[_Fetched, ...]
-    error: ExchangeError | None
+    failed: tuple[tuple[Range, ExchangeError], ...]
     before: SyncRecord | None
+
+    @property
+    def error(self) -> ExchangeError | None:
+        return next((error for _, error in self.failed), None)
 
     @property
     def exchange_time_ms(self) -> int | None:
@@ -169,14 +173,14 @@ def _fetch(
     outcomes = market_data.download(requests) if requests else {}
     answers = []
     for market, pairs in planned.items():
-        fetched, errors = [], []
+        fetched, failed = [], []
         for request, source in pairs:
             outcome = outcomes[request]
             if isinstance(outcome, FetchedCandles):
                 fetched.append(_Fetched(request.start_ms, request.end_ms, source, outcome))
             else:
-                errors.append(outcome)
-        answers.append(_MarketAnswers(market, bool(pairs), tuple(fetched), next(iter(errors), None), before.get(market)))
+                failed.append(((request.start_ms, request.end_ms), outcome))
+        answers.append(_MarketAnswers(market, bool(pairs), tuple(fetched), tuple(failed), before.get(market)))
     return answers
 
 
@@ -212,14 +216,13 @@ def _store(
         ]
         markets = [each.market for each in answers]
         note_quarantined(transaction.connection, stores.candles, timeframe, markets, seen, now_stored, known_at)
-        contacted = {each.market: each.error for each in answers if each.contacted}
         update_gaps(
             stores,
-            list(contacted),
+            [each.market for each in answers if each.contacted],
             timeframe,
             connection=transaction.connection,
-            heads=now_stored,
-            errors={market: str(error) for market, error in contacted.items() if error is not None},
+            heads={partition: result.head for partition, result in results.items()},
+            errors={each.market: {stretch: str(error) for stretch, error in each.failed} for each in answers},
         )
     for each in answers:
         for month in windows:
