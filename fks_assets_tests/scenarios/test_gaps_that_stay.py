@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -221,8 +220,20 @@ def test_a_stretch_given_by_a_person_is_all_that_is_rebuilt_from_trades(
 ) -> None:
     """A wall of three years is not read for a day that was asked for."""
     oldest = min(desk.stored("BTC-USDT"))
-    (hole,) = [gap for gap in read_gaps(desk.desk.stores.database, [BTC]) if gap.cause is not None][:1]
-    wall = replace(hole, start_ms=oldest, end_ms=oldest + 900 * HOUR_MS, cause=GapCause.BEYOND_API_LIMIT)
+    wall = GapRecord(
+        id=1,
+        market=BTC,
+        timeframe="1h",
+        start_ms=oldest,
+        end_ms=oldest + 900 * HOUR_MS,
+        missing_candles=900,
+        is_api_fillable=False,
+        overflow_candles=900,
+        candles_from_today=2000,
+        status=GapStatus.UNFILLABLE,
+        cause=GapCause.BEYOND_API_LIMIT,
+        detected_at=desk.now_ms,
+    )
     asked: list[tuple[int, int]] = []
 
     def rebuilt(*arguments: object, run_id: str) -> object:

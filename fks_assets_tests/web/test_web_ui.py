@@ -139,7 +139,10 @@ def test_a_repair_launched_in_the_web_ui_empties_the_ledger(
         # Enough candles follow the hole, so that the exchange has nothing left to settle.
         kept = pa.concat_tables([rows.slice(0, rows.num_rows - 12), rows.slice(rows.num_rows - 9)])
         transaction.merge(partition, kept, known_at_ms=now_ms(), replace=True)
-    gaps = [each for each in update_gaps(stores, [market], hour) if each.is_api_fillable]
+        # In the same transaction, so that the desk's own sensor cannot come first.
+        written = {partition: transaction.head(partition)}
+        gaps = update_gaps(stores, [market], hour, connection=transaction.connection, heads=written)
+    gaps = [gap for gap in gaps if gap.is_api_fillable]
     assert sum(gap.missing_candles for gap in gaps) >= 3
     assert {gap.status for gap in gaps} == {GapStatus.DETECTED}
 
