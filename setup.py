@@ -29,6 +29,7 @@ setup(
         "ta-lib>=0.8",
         "ccxt>=4.5.90,<5",
         "aiohttp>=3.10",
+        "numba>=0.61",
         "orjson>=3.10",
         "pydantic>=2.10,<3",
         "python-dotenv>=1.0",

@@ -19,6 +19,9 @@ from fks_assets.assets.operations.store_upkeep import build_store_upkeep
 from fks_assets.assets.reporting.completeness import build_completeness_report
 from fks_assets.assets.reporting.recency import build_recency_validation
 from fks_assets.assets.schedules import TICKS, build_schedule
+from fks_assets.assets.trading.backtests import build_backtests
+from fks_assets.assets.trading.strategy_parameters import build_strategy_parameters
+from fks_assets.assets.trading.strategy_validation import build_strategy_validation
 from fks_assets.executors import build_executor
 from fks_assets.partitions import market_month_partitions
 from fks_assets.resources.market_data import MarketData
@@ -50,6 +53,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         build_archive(),
         build_gap_upkeep(),
         build_store_upkeep(),
+        build_strategy_parameters(settings),
+        build_backtests(settings),
+        build_strategy_validation(settings),
     ]
     stores = Stores(settings)
     reports = Reports(settings, lambda: desk_addresses(settings.home))

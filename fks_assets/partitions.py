@@ -6,10 +6,13 @@ import dagster as dg
 
 from fks_assets.clock import MILLISECONDS_PER_DAY, to_datetime, to_ms
 from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.strategies.registry import known_strategies
 from fks_assets.settings import Settings
 
 # Jobs whose partitions are UTC days: a run without a partition is of today.
-DAY_JOBS = frozenset({"rules"})
+DAY_JOBS = frozenset({"rules", "parameters", "validation"})
+# Jobs whose partitions are UTC day × strategy: a run without a partition is of today and every strategy.
+STRATEGY_DAY_JOBS = frozenset({"backtest"})
 
 
 def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
@@ -27,6 +30,26 @@ def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
 def day_partitions(settings: Settings) -> dg.TimeWindowPartitionsDefinition:
     """Return UTC days since the desk's first month, today included; keys read `2026-11-21`."""
     return dg.DailyPartitionsDefinition(start_date=f"{settings.first_month}-01", timezone="UTC", end_offset=1)
+
+
+def strategy_day_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
+    """Return UTC day × strategy, for every strategy that the desk knows; keys read `2026-11-21|breakout`."""
+    return dg.MultiPartitionsDefinition(
+        {"day": day_partitions(settings), "strategy": dg.StaticPartitionsDefinition(list(known_strategies()))}
+    )
+
+
+def strategy_day_range(day: str) -> dict[str, str]:
+    """Return the tags that make one run cover every strategy on a day."""
+    first, *_, last = known_strategies()
+    return {"dagster/asset_partition_range_start": f"{day}|{first}", "dagster/asset_partition_range_end": f"{day}|{last}"}
+
+
+def tags_of_today(job: str, day: str) -> dict[str, str]:
+    """Return the tags of a run of the job for a day, today; none for a job whose partitions are not of days."""
+    if job in STRATEGY_DAY_JOBS:
+        return strategy_day_range(day)
+    return {"dagster/partition": day} if job in DAY_JOBS else {}
 
 
 def day_of(timestamp_ms: int) -> str:

@@ -17,7 +17,7 @@ from fks_assets.errors import InvalidInput, SettingsError
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.quant.markets import Market, parse_market
-from fks_assets.quant.strategies.registry import create_strategy
+from fks_assets.quant.strategies.registry import create_strategy, register_folder
 from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe, month_window, parse_timeframe
 
 SHIPPED_DESK = Path(__file__).with_name("desk.toml")
@@ -192,6 +192,7 @@ class Settings(_Section):
     retention: RetentionSettings = RetentionSettings()
     gaps: GapSettings = GapSettings()
     quality: QualitySettings = QualitySettings()
+    strategies_folder: Path | None = None
     strategies: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="after")
@@ -219,6 +220,11 @@ class Settings(_Section):
             second is None or second in self.exchanges,
             f"quality.spike_exchange {second!r} is unknown; known: {', '.join(self.exchanges)}",
         )
+        _require(second != self.exchange, f"quality.spike_exchange {second!r} is the desk's own; name another one, or none")
+        try:
+            register_folder(self.strategies_folder)
+        except InvalidInput as error:
+            raise ValueError(f"strategies_folder: {error}") from None
         _require(bool(self.strategies), "strategies is empty; give at least one table, for example [strategies.technical]")
         for name, values in self.strategies.items():
             try:
@@ -321,6 +327,8 @@ def read_settings(environment: Mapping[str, str], directory: Path) -> Settings:
         for key, value in source.items():
             if key.startswith("FKS_"):
                 _overlay(values, tuple(key[4:].split("__")), value, origins, f"{name}: {key}")
+    if isinstance(folder := values.get("strategies_folder"), str):
+        values["strategies_folder"] = str((directory / Path(folder).expanduser()).resolve())
     try:
         settings = Settings.model_validate(values)
         return settings.model_copy(update={"home": (directory / settings.home.expanduser()).resolve()})

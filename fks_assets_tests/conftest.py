@@ -74,7 +74,7 @@ def database_url(postgres_home: Path, shared_database_url: str) -> Iterator[str]
 
     Afterwards connections that are left are closed, all rows are deleted, and Dagster's database beside it is dropped.
     """
-    from fks_assets.stores import embedded
+    from fks_assets.stores import database, embedded
     from fks_assets.stores.models import METADATA
 
     directory = embedded.ensure_running(postgres_home)
@@ -86,6 +86,8 @@ def database_url(postgres_home: Path, shared_database_url: str) -> Iterator[str]
         *(f"DELETE FROM {table.name}" for table in METADATA.sorted_tables),
     )
     _execute(embedded.url_of(directory, "postgres"), "DROP DATABASE IF EXISTS fks_dagster WITH (FORCE)")
+    # A process remembers which databases it has found; this one is gone.
+    database._prepared.clear()
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg
         "archived_candles": [],
         "old_gap_records": [],
         "store_upkeep": [],
+        "strategy_parameters": [],
+        "backtests": ["indicators_1h", "market_rules", "ohlcv_1h", "strategy_parameters"],
+        "strategy_validation": ["backtests"],
     }
     for timeframe in TIMEFRAMES:
         expected[f"ohlcv_{timeframe}"] = []
@@ -66,6 +69,9 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "rules": ["market_rules"],
         "archive": ["archived_candles"],
         "gap_upkeep": ["old_gap_records"],
+        "parameters": ["strategy_parameters"],
+        "backtest": ["backtests"],
+        "validation": ["strategy_validation"],
     }
     schedules = {schedule.name: schedule for schedule in definitions.schedules or []}
     assert {name: (schedule.cron_schedule, schedule.execution_timezone) for name, schedule in schedules.items()} == {
@@ -80,6 +86,9 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "backfill_tier2_schedule": ("15 3 * * *", "UTC"),
         "completeness_schedule": ("0 8 * * *", "UTC"),
         "recency_schedule": ("25 * * * *", "UTC"),
+        "parameters_schedule": ("5 0 * * *", "UTC"),
+        "backtest_schedule": ("10 0 * * *", "UTC"),
+        "validation_schedule": ("0 1 * * *", "UTC"),
     }
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == {

@@ -57,6 +57,11 @@ def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path
             {"FKS_HISTORY_DAYS__1h": "-1"},
             r"environment: FKS_HISTORY_DAYS__1h: history_days\.1h: .*greater than or equal to 1 \(value: '-1'\)",
         ),
+        (
+            {},
+            {"FKS_QUALITY__SPIKE_EXCHANGE": "simulated"},
+            r"quality\.spike_exchange 'simulated' is the desk's own; name another one, or none",
+        ),
         ({}, {"FKS_EXCHNAGE": "binance"}, r"environment: FKS_EXCHNAGE: unknown setting; known: .*FKS_EXCHANGE"),
         (
             {},
@@ -81,6 +86,11 @@ def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path
         ),
         ({}, {"FKS_STRATEGIES__technical__votes_needed": "9"}, r"environment: .*votes_needed.*less than or equal to 4.*was 9"),
         ({"5m = 60": "7m = 60"}, {}, r"desk\.toml: history_days: timeframe '7m' is unknown"),
+        (
+            {'exchange = "simulated"': 'strategies_folder = "nowhere"\nexchange = "simulated"'},
+            {},
+            r"desk\.toml: strategies_folder: strategies folder .*nowhere: no such folder",
+        ),
         ({'exchange = "simulated"': "exchange = simulated"}, {}, r"desk\.toml: is not valid TOML"),
     ],
 )

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from fks_assets.cli import (
+    backtests,
     blast_radius,
     candles,
     completeness,
@@ -17,6 +18,7 @@ from fks_assets.cli import (
     quarantine,
     runs,
     simulator,
+    strategies,
     upkeep,
 )
 from fks_assets.errors import InvalidInput, TradingError
@@ -61,5 +63,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (desk, runs, candles, importing, simulator, gaps, completeness, blast_radius, quarantine, market_rules, upkeep):
+for module in (
+    desk,
+    runs,
+    candles,
+    importing,
+    simulator,
+    gaps,
+    completeness,
+    blast_radius,
+    quarantine,
+    market_rules,
+    upkeep,
+    backtests,
+    strategies,
+):
     module.register(app)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fks_assets.clock import to_ms
+from fks_assets.clock import MILLISECONDS_PER_DAY, iso, now_ms, to_ms
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.timeframes import Timeframe, parse_timeframe
@@ -77,4 +77,14 @@ def window_of(start: str | None, end: str | None) -> tuple[int | None, int | Non
     start_ms, end_ms = time_of(start, "--from"), time_of(end, "--to")
     if start_ms is not None and end_ms is not None and start_ms >= end_ms:
         raise InvalidInput(f"--from {start!r} is not before --to {end!r}")
+    return start_ms, end_ms
+
+
+def period_of(start: str | None, end: str | None, days: int = 365) -> tuple[int, int]:
+    """Return [from, to) in milliseconds: to now, and from so many days before the end, unless they are given."""
+    start_ms, end_ms = window_of(start, end)
+    end_ms = now_ms() if end_ms is None else end_ms
+    start_ms = end_ms - days * MILLISECONDS_PER_DAY if start_ms is None else start_ms
+    if start_ms >= end_ms:
+        raise InvalidInput(f"--from {start!r} is not before now, {iso(end_ms)}")
     return start_ms, end_ms

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from fks_assets.errors import SettingsError, StoreError
 from fks_assets.stores import embedded
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 MIGRATION_LOCK = 0x666B73_0001
 DAGSTER_TABLES_LOCK = 0x666B73_0002
 DAEMON_LOCK = 0x666B73_0003

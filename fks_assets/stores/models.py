@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Double,
     Identity,
     Index,
@@ -29,6 +30,7 @@ METADATA = MetaData(
 )
 MARKET_PATTERN = "^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}@[a-z0-9]{1,20}$"
 MONTH_PATTERN = "^[0-9]{4}-(0[1-9]|1[0-2])$"
+STRATEGY_PATTERN = "^[a-z][a-z0-9_]{0,39}$"
 TIME = TIMESTAMP(timezone=True)
 
 
@@ -248,4 +250,74 @@ MARKET_RULES = Table(
     CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash_form"),
     CheckConstraint("valid_from <= last_seen_at", name="times_in_order"),
     comment="Trading rules of each market, a row for each time they changed",
+)
+
+STRATEGY_PARAMETERS = Table(
+    "strategy_parameters",
+    METADATA,
+    Column("name", Text, primary_key=True, comment="of the parameter set"),
+    Column("version", Integer, primary_key=True, comment="1, 2, 3, …"),
+    Column("strategy", Text, nullable=False, comment="the strategy that the parameters are for"),
+    Column("parameters", JSONB, nullable=False, comment="every parameter by name"),
+    Column("removed", Boolean, nullable=False, comment="from this version on the set is not in force"),
+    Column("changed_at", TIME, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    CheckConstraint(f"name ~ '{STRATEGY_PATTERN}' AND strategy ~ '{STRATEGY_PATTERN}'", name="names_form"),
+    CheckConstraint("version > 0", name="version_counts_from_one"),
+    CheckConstraint("jsonb_typeof(parameters) = 'object'", name="parameters_have_names"),
+    CheckConstraint("changed_by <> ''", name="changed_by_someone"),
+    comment="Every version of every parameter set; rows are only ever added",
+)
+
+STRATEGY_STATES = Table(
+    "strategy_states",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, comment="of the parameter set"),
+    Column("enabled", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed_at", TIME, nullable=False),
+    Column("changed_by", Text, nullable=False, comment="a person, or validation"),
+    CheckConstraint(f"name ~ '{STRATEGY_PATTERN}'", name="name_form"),
+    CheckConstraint("reason <> ''", name="reason_has_words"),
+    CheckConstraint("changed_by <> ''", name="changed_by_someone"),
+    Index(None, "name", "id"),
+    comment="Each time a strategy was switched off or on; rows are only ever added, without any it is on",
+)
+
+CERTIFICATES = Table(
+    "certificates",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("strategy", Text, nullable=False),
+    Column("code_version", Text, nullable=False),
+    Column("parameters_hash", Text, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("accused", Boolean, nullable=False, comment="something was found, which no later certificate of this version undoes"),
+    Column("document", JSONB, nullable=False, comment="what was checked, on which candles, and what was found"),
+    Column("issued_at", TIME, nullable=False),
+    CheckConstraint(f"strategy ~ '{STRATEGY_PATTERN}'", name="strategy_form"),
+    CheckConstraint("NOT (passed AND accused)", name="passed_without_findings"),
+    Index(None, "strategy", "code_version", "parameters_hash", "id"),
+    comment="Whether a version of a strategy's code uses the past alone; rows are only ever added",
+)
+
+BACKTEST_RESULTS = Table(
+    "backtest_results",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, comment="of the parameter set"),
+    Column("day", Date, nullable=False, comment="the backtest ends where this UTC day begins"),
+    Column("document", JSONB, nullable=False, comment="rules, markets, period, metrics and inputs"),
+    Column("order_list_hash", String(64), nullable=False),
+    Column("code_version", Text, nullable=False),
+    Column("parameters_hash", Text, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("recorded_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint(f"name ~ '{STRATEGY_PATTERN}'", name="name_form"),
+    CheckConstraint("order_list_hash ~ '^[0-9a-f]{64}$' AND content_hash ~ '^[0-9a-f]{64}$'", name="hashes_form"),
+    Index(None, "name", "day", "id"),
+    comment="Daily backtests, the newest row of a name and day counts; rows are only ever added",
 )

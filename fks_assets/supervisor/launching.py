@@ -14,7 +14,6 @@ from fks_assets.supervisor.graphql import DeskApi, LaunchedRun
 if TYPE_CHECKING:
     from fks_assets.resources.stores import Stores
 
-PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 SCHEDULE_NAME = "dagster/schedule_name"
@@ -61,11 +60,11 @@ def launch_behind(api: DeskApi, stores: "Stores", job: str) -> LaunchedRun | Non
     A job without partitions is launched as it is, one of days for today. Raises InvalidInput for an unknown job.
     """
     from fks_assets.assets.schedules import TICKS, behind_request, range_tags
-    from fks_assets.partitions import DAY_JOBS, day_of
+    from fks_assets.partitions import day_of, tags_of_today
 
     tick = next((tick for tick in TICKS if tick.job == job), None)
     if tick is None:
-        return api.launch(job, {PARTITION: day_of(now_ms())} if job in DAY_JOBS else {})
+        return api.launch(job, tags_of_today(job, day_of(now_ms())))
     request = behind_request(stores, tick.prefixes)
     if request is None:
         return None

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fks_assets.assets.market_data.history import history_start, trading_time
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import TradingError
+from fks_assets.quant.markets import Market
+from fks_assets.quant.timeframes import Timeframe
 from fks_assets.settings import Settings
 from fks_assets.supervisor.graphql import Activity, DeskApi
 from fks_assets.supervisor.state import DeskState, Phase, read_state
@@ -16,7 +19,11 @@ LATE_GRACE_MS = 5 * 60_000
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """How far the candles of one timeframe are. `late`: markets whose newest candle is older than two timeframes and 5 min."""
+    """How far the candles of one timeframe are.
+
+    `late`: markets whose newest candle closed more than two timeframes and 5 min ago. `blocked`: those of which a check on the
+    candles fails, so that they give no signals, with the reasons.
+    """
 
     timeframe: str
     markets: int
@@ -24,6 +31,7 @@ class SyncReport:
     oldest_newest_open: str | None
     late: list[str]
     errors: dict[str, str]
+    blocked: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -102,18 +110,21 @@ def read_status(settings: Settings) -> DeskStatus:
         if report.errors:
             market, message = next(iter(report.errors.items()))
             status.problems.append(f"{report.timeframe} sync of {_some(list(report.errors))} failed; {market}: {message}")
+        if report.blocked:
+            market, message = next(iter(report.blocked.items()))
+            status.problems.append(f"{report.timeframe}: no signals of {_some(list(report.blocked))}; {market}: {message}")
     return status
 
 
 def sync_reports(settings: Settings) -> list[SyncReport]:
     """Return how far the candles of each timeframe of the desk are."""
     from fks_assets.resources.stores import Stores
+    from fks_assets.stores.market_checks import read_blocked
     from fks_assets.stores.sync_status import SyncState, read_sync
 
     database, markets, found = Stores(settings).database, settings.market_list(), []
     for timeframe in settings.timeframe_list():
         records = {record.market: record for record in read_sync(database, markets, [timeframe])}
-        oldest_allowed = now_ms() - LATE_GRACE_MS - 3 * timeframe.milliseconds
         newest = {market: records[market].newest_open if market in records else None for market in markets}
         known = [time for time in newest.values() if time is not None]
         found.append(
@@ -122,15 +133,27 @@ def sync_reports(settings: Settings) -> list[SyncReport]:
                 markets=len(markets),
                 completed=sum(record.state is SyncState.COMPLETED for record in records.values()),
                 oldest_newest_open=iso(min(known)) if known else None,
-                late=[market.key for market, time in newest.items() if time is None or time < oldest_allowed],
+                late=[market.key for market, time in newest.items() if _is_late(settings, market, timeframe, time)],
                 errors={
                     market.key: record.error_message or "no message"
                     for market, record in records.items()
                     if record.state is SyncState.ERROR
                 },
+                blocked={market.key: str(reasons) for market, reasons in read_blocked(database, markets, timeframe).items()},
             )
         )
     return found
+
+
+def _is_late(settings: Settings, market: Market, timeframe: Timeframe, newest_open: int | None) -> bool:
+    """Return whether candles are overdue. A replay, and a market that does not trade now, is not held against today."""
+    if settings.is_simulated and settings.simulator.replay is not None:
+        return False
+    listed, delisted = trading_time(settings, market, timeframe)
+    oldest_allowed = min(now_ms() - LATE_GRACE_MS, delisted) - 3 * timeframe.milliseconds
+    if oldest_allowed < max(listed, history_start(settings, timeframe)):
+        return False
+    return newest_open is None or newest_open < oldest_allowed
 
 
 def show_status(status: DeskStatus) -> None:

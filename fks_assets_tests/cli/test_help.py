@@ -27,6 +27,8 @@ COMMANDS = [
     "blast-radius",
     "rules",
     "upkeep",
+    "backtest",
+    "strategies",
 ]
 
 

@@ -1,0 +1,1 @@
+"""Strategies at the desk: backtests, validation, certificates, and who may trade."""

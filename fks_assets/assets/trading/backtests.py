@@ -1,0 +1,163 @@
+"""Daily at 00:10: every strategy in force by its own backtest over the days before, with a tear sheet."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from fks_assets.assets.events import (
+    PartitionReport,
+    asked_by_a_person,
+    final_errors,
+    finished,
+    materialization,
+    raise_for_failures,
+)
+from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.clock import now_ms
+from fks_assets.partitions import day_of, strategy_day_partitions, strategy_day_range
+from fks_assets.resources.reports import Reports
+from fks_assets.resources.stores import Stores
+from fks_assets.settings import Settings
+from fks_assets.stores.lineage import latest_inputs
+
+if TYPE_CHECKING:
+    from fks_assets.assets.trading.daily import DayOfStrategy, Period
+
+ASSET = "backtests"
+CODE_VERSION = "1"
+
+
+def usual_timeframe(settings: Settings) -> str:
+    """Return 1h, or the desk's first timeframe if it has none."""
+    return "1h" if "1h" in settings.timeframes else settings.timeframes[0]
+
+
+def build_backtests(settings: Settings) -> ScheduledAsset:
+    """Return the asset `backtests`, its job and its schedule."""
+
+    class BacktestConfig(dg.Config):
+        """The days before the partition's day that are looked at, the candles, and the markets (all of the desk if empty)."""
+
+        lookback_days: int = 365
+        timeframe: str = usual_timeframe(settings)
+        markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
+
+    @dg.asset(
+        description=(
+            "Each strategy on all markets in one book, over the days before this one: trades, figures, equity beside that of "
+            "holding the same markets, and a tear sheet. Every parameter set in force has a backtest of its own."
+        ),
+        group_name="trading",
+        kinds={"python", "postgres"},
+        owners=["team:research"],
+        partitions_def=strategy_day_partitions(settings),
+        deps=[
+            *(f"{prefix}_{usual_timeframe(settings)}" for prefix in ("ohlcv", "indicators")),
+            "market_rules",
+            "strategy_parameters",
+        ],
+        code_version=CODE_VERSION,
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=60),
+        output_required=False,
+        dagster_type=dg.Nothing,
+    )
+    def backtests(
+        context: dg.AssetExecutionContext,
+        config: BacktestConfig,
+        stores: dg.ResourceParam[Stores],
+        reports: dg.ResourceParam[Reports],
+    ):
+        from fks_assets.assets.trading.daily import in_words, run_strategy_day
+
+        by_person = asked_by_a_person(context)
+        with final_errors():
+            period = _period(stores, config.lookback_days, config.timeframe, config.markets)
+        recorded = latest_inputs(stores.database, ASSET, context.partition_keys)
+        total, details, failures = 0, dict[str, str](), list[tuple[str, Exception]]()
+        for key in context.partition_keys:
+            day, strategy = key.split("|")
+            with final_errors():
+                found = run_strategy_day(
+                    stores, reports, day, strategy, period, code_version=CODE_VERSION, run_id=context.run.run_id
+                )
+            total += found.total
+            for name, error in found.failures.items():
+                context.log.warning(f"{day}: the backtest of {name} failed: {in_words(error)}")
+                failures.append((f"{day}|{name}", error))
+                details[f"{day}|{name}"] = in_words(error)
+            for name, test in found.tests.items():
+                details[f"{day}|{name}"] = f"{test.performance.total_trades} trades"
+            changed = key not in recorded or recorded[key].content_hash != found.content_hash
+            if found.tests and (by_person or changed):
+                yield materialization(
+                    ASSET, CODE_VERSION, PartitionReport(key, found.content_hash, metadata=_metadata(stores, found))
+                )
+        if not total:
+            raise dg.Failure("no set of these strategies is in force: `fks strategies set` makes one", allow_retries=False)
+        raise_for_failures(failures, total, tolerate_some=not by_person)
+        yield finished(
+            status="completed_with_errors" if failures else "success",
+            total_strategies=total,
+            processed=total - len(failures),
+            errors=len(failures),
+            details=details,
+        )
+
+    job = dg.define_asset_job(
+        "backtest",
+        selection=[backtests],
+        description="Every strategy in force by its own backtest.",
+        tags={"dagster/max_runtime": "3000"},
+    )
+
+    @dg.schedule(
+        name="backtest_schedule",
+        job=job,
+        cron_schedule="10 0 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Requests one run over every strategy for the day on which it ticks, ten minutes after its beginning.",
+    )
+    def schedule() -> dg.RunRequest:
+        day = day_of(now_ms())
+        return dg.RunRequest(run_key=f"{ASSET}:{day}", tags=strategy_day_range(day))
+
+    return ScheduledAsset(backtests, job, schedule)
+
+
+def _period(stores: Stores, lookback_days: int, timeframe: str, markets: list[str]) -> "Period":
+    from fks_assets.assets.trading.daily import Period
+    from fks_assets.errors import InvalidInput
+    from fks_assets.quant.markets import parse_market
+    from fks_assets.quant.timeframes import parse_timeframe
+
+    if lookback_days < 1:
+        raise InvalidInput(f"lookback_days must be at least 1, was {lookback_days}")
+    chosen = [parse_market(market) for market in markets] or stores.settings.market_list()
+    return Period(lookback_days, parse_timeframe(timeframe), chosen)
+
+
+def _metadata(stores: Stores, found: "DayOfStrategy") -> dict[str, Any]:
+    from fks_assets.assets.market_data.presentation import exchange_badge
+    from fks_assets.assets.trading.presentation import SHOWN, figure_text, picture_of
+
+    metadata: dict[str, Any] = {}
+    rows = []
+    for name, test in found.tests.items():
+        page = found.reports[name]
+        metadata[f"equity of {name}"] = dg.MetadataValue.md(picture_of(test))
+        metadata[f"tear sheet of {name}"] = dg.MetadataValue.url(page.url) if page.url else dg.MetadataValue.path(str(page.path))
+        figures = {figure: figure_text(figure, getattr(test.performance, figure)) for figure in SHOWN}
+        rows.append(
+            {"parameter set": name, "version": test.subject.version, **figures, "orders": test.result.order_list_hash[:16]}
+        )
+    notes = [f"{name}: {note}" for name, test in found.tests.items() for note in test.notes]
+    return {
+        **metadata,
+        "figures": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
+        "dagster/row_count": sum(len(test.result.trades) for test in found.tests.values()),
+        "content hash": found.content_hash,
+        "partitions read": len({ref for test in found.tests.values() for ref in test.inputs}),
+        "exchange": exchange_badge(stores),
+        **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in notes))} if notes else {}),
+    }

@@ -1,0 +1,145 @@
+"""What is run: candle series with their markets' rules, and the strategies that trade them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fks_assets.errors import InsufficientData, InvalidInput
+from fks_assets.quant.backtest.rules import BookRules, Costs, LegRules
+from fks_assets.quant.candles import OHLCV_COLUMNS, PRICE_COLUMNS, Candles
+from fks_assets.quant.market_rules import MarketRules
+from fks_assets.quant.strategies.base import SignalColumns
+from fks_assets.quant.timeframes import Timeframe
+
+MOST_NAMES = 32_767
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Funding:
+    """Funding rates of a perpetual market: `time` int64 UTC ms ascending, `rate` float64, NaN where it is not known.
+
+    A funding is due at every multiple of `interval_ms` since 1970 and at every given time; one without a known rate counts as 0
+    and as unknown. A long position pays a positive rate times its value.
+    """
+
+    interval_ms: int
+    time: np.ndarray
+    rate: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.interval_ms <= 0:
+            raise InvalidInput(f"funding interval_ms must be above 0, was {self.interval_ms}")
+        if self.time.shape != self.rate.shape or self.time.ndim != 1:
+            raise InvalidInput(f"funding times have shape {self.time.shape} and rates {self.rate.shape}; they must be equal")
+        if len(self.time) > 1 and not (np.diff(self.time) > 0).all():
+            raise InvalidInput("funding times must ascend, each once")
+        for row in np.flatnonzero(np.abs(self.rate) > 1)[:1]:
+            raise InvalidInput(f"funding rate {self.rate[row]} at {self.time[row]} is above 1: no market pays that")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarketSeries:
+    """One market's candles in one timeframe, with what the market asks for.
+
+    `rules` hold from their `valid_from` on (the first also before that); none means no tick, lot or smallest order. `costs`
+    go before the book's. `finer` are candles of a smaller timeframe for the tie rule "finer".
+    """
+
+    market: str
+    timeframe: Timeframe
+    candles: Candles
+    rules: tuple[MarketRules, ...] = ()
+    costs: Costs | None = None
+    funding: Funding | None = None
+    finer: Candles | None = None
+
+    def __post_init__(self) -> None:
+        check_candles(self.candles, self.timeframe.milliseconds, f"{self.market} {self.timeframe}")
+        if self.finer is not None:
+            check_candles(self.finer, 1, f"{self.market} finer candles")
+        starts = [rules.valid_from for rules in self.rules]
+        if len(starts) > 1 and (None in starts or any(b <= a for a, b in zip(starts, starts[1:], strict=False))):  # type: ignore[operator]
+            raise InvalidInput(f"{self.market}: rules must ascend by valid_from, were {starts}")
+        for rules in self.rules:
+            if rules.market.key != self.market:
+                raise InvalidInput(f"{self.market}: rules are those of {rules.market}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leg:
+    """One strategy on one series: its signals, one a candle, and how they are traded."""
+
+    strategy: str
+    series: MarketSeries
+    signals: SignalColumns
+    rules: LegRules = field(default_factory=LegRules)
+
+    def __post_init__(self) -> None:
+        rows, name = len(self.series.candles), f"{self.strategy} on {self.series.market}"
+        for column in ("action", "confidence", "stop", "target"):
+            values = getattr(self.signals, column)
+            if values.shape != (rows,):
+                raise InvalidInput(f"{name}: {column} has shape {values.shape}, the candles have {rows} rows")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Book:
+    """Legs over one account. Their order is their priority: at one moment the first ones enter first."""
+
+    legs: tuple[Leg, ...]
+    rules: BookRules = field(default_factory=BookRules)
+
+    def __post_init__(self) -> None:
+        if not self.legs:
+            raise InvalidInput("a book needs at least one leg")
+        seen: set[tuple[str, str, str]] = set()
+        for leg in self.legs:
+            key = (leg.strategy, leg.series.market, leg.series.timeframe.name)
+            if key in seen:
+                raise InvalidInput(f"strategy {key[0]} trades {key[1]} {key[2]} twice in one book")
+            seen.add(key)
+        for name in self.rules.budgets:
+            if name not in self.strategies:
+                raise InvalidInput(f"budgets.{name}: no leg of that strategy, there are {', '.join(self.strategies)}")
+        for names in (self.strategies, self.markets):
+            if len(names) > MOST_NAMES:
+                raise InvalidInput(f"a book holds at most {MOST_NAMES} strategies and markets, was {len(names)}")
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Return the strategies' names in the order in which they first occur."""
+        return tuple(dict.fromkeys(leg.strategy for leg in self.legs))
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        """Return the markets' keys in the order in which they first occur."""
+        return tuple(dict.fromkeys(leg.series.market for leg in self.legs))
+
+
+def single(
+    strategy: str,
+    series: MarketSeries,
+    signals: SignalColumns,
+    rules: LegRules | None = None,
+    book: BookRules | None = None,
+) -> Book:
+    """Return the book of one strategy on one series."""
+    return Book((Leg(strategy, series, signals, rules or LegRules()),), book or BookRules())
+
+
+def check_candles(candles: Candles, step_ms: int, name: str) -> None:
+    """Raise InsufficientData for no candles, InvalidInput for columns that are not sorted, finite candles at least a step apart."""
+    if not len(candles):
+        raise InsufficientData(f"{name}: there are no candles")
+    times = candles.open_time
+    if times.dtype != np.int64 or not (times[1:] - times[:-1] >= step_ms).all():
+        raise InvalidInput(f"{name}: open times must be int64 and at least {step_ms} ms apart")
+    for column in OHLCV_COLUMNS:
+        values = getattr(candles, column)
+        if values.dtype != np.float64 or values.shape != times.shape:
+            raise InvalidInput(f"{name}: {column} is {values.dtype} of shape {values.shape}; it must be float64, one a candle")
+        # A sum is finite only if all values are, and a minimum is above 0 only if all are.
+        lowest = values.min()
+        if not np.isfinite(values.sum()) or lowest < 0 or (lowest == 0 and column in PRICE_COLUMNS):
+            row = int(np.argmin(np.where(np.isfinite(values), values, -np.inf)))
+            raise InvalidInput(f"{name}: {column} is {values[row]} in the candle that opens at {times[row]}; no price or volume")

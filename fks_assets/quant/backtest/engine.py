@@ -1,0 +1,128 @@
+"""Run a book: pack it, let the kernel pass over it once, and name what comes out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fks_assets.quant.backtest import layout
+from fks_assets.quant.backtest.book import Book
+from fks_assets.quant.backtest.packing import Market, Signals, join_signals, pack_legs, pack_market, pack_signals, series_of
+from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, LegCounts, Orders, Refusal, Trades
+
+
+def run_backtest(book: Book) -> BacktestResult:
+    """Return trades, equity curve and orders of the book. The same book gives the same bytes, on any run and machine.
+
+    The signal of a candle acts at the open of the next one: a fill before that cannot be expressed. Positions that are open when
+    their series ends are closed at its last close.
+    """
+    series = series_of(book.legs)
+    market = pack_market(series, book.rules.costs)
+    places = [next(place for place, each in enumerate(series) if each is leg.series) for leg in book.legs]
+    firsts = market.records["first"]
+    parts = [pack_signals(leg.signals, int(firsts[place])) for leg, place in zip(book.legs, places, strict=True)]
+    legs, partials = pack_legs(book, places, [len(part) for part in parts])
+    run = Run(book, market, legs, partials)
+    run.simulate(join_signals(parts), legs)
+    return run.result()
+
+
+class Run:
+    """The records that one pass writes. They can be used again for the next pass over the same market, as sweeps do."""
+
+    def __init__(self, book: Book, market: Market, legs: np.ndarray, partials: np.ndarray, most_signals: int | None = None) -> None:
+        self.book, self.market, self.partials = book, market, partials
+        most = int((legs["signals_end"] - legs["signals_first"]).sum()) if most_signals is None else most_signals
+        exits = 1 + int((legs["partials_end"] - legs["partials_first"]).max())
+        bars = len(market.bar_time)
+        self.states = np.zeros(len(legs), layout.STATE)
+        self.strategies = np.zeros(len(book.strategies), layout.STRATEGY)
+        self.account = np.zeros(1, layout.ACCOUNT)
+        self.refused = np.zeros((len(legs), len(Refusal)), np.int64)
+        self.equity, self.cash, self.exposure = np.empty(bars), np.empty(bars), np.empty(bars)
+        self.trades = np.empty(most * exits, layout.TRADE)
+        self.orders = np.empty(most * (exits + 1), layout.ORDER)
+
+    def simulate(self, signals: Signals, legs: np.ndarray) -> None:
+        """Make one pass from the beginning; what an earlier pass wrote is gone."""
+        from fks_assets.quant.backtest.kernel import simulate
+
+        self._reset(legs)
+        simulate(
+            *self.market.columns,
+            signals.row,
+            signals.side,
+            signals.confidence,
+            signals.stop,
+            signals.target,
+            self.market.records,
+            self.market.terms,
+            self.market.funding,
+            *self.market.finer,
+            legs,
+            self.partials,
+            self.states,
+            self.strategies,
+            self.account,
+            self.refused,
+            self.market.bar_time,
+            self.equity,
+            self.cash,
+            self.exposure,
+            self.trades,
+            self.orders,
+        )
+
+    def _reset(self, legs: np.ndarray) -> None:
+        book = self.book
+        self.states.fill(0)
+        self.states["signal"] = legs["signals_first"]
+        self.states["terms"] = self.market.records["terms_first"][legs["series"]]
+        self.states["last_trade"] = layout.NEVER
+        self.states["day"] = layout.NEVER
+        self.refused.fill(0)
+        for record, name in zip(self.strategies, book.strategies, strict=True):
+            budget = book.rules.budgets.get(name)
+            most = None if budget is None else budget.max_positions
+            record["share"] = 1.0 if budget is None else budget.share
+            record["max_positions"] = layout.NO_LIMIT if most is None else most
+            record["committed"], record["positions"] = 0.0, 0
+        most = book.rules.max_positions
+        cash = book.rules.initial_cash
+        self.account[0] = (cash, cash * layout.DUST, layout.NO_LIMIT if most is None else most, 0, 0, 0)
+
+    def result(self) -> BacktestResult:
+        """Return what the last pass wrote; the equity curve is not a copy, so after this no other pass may follow."""
+        book = self.book
+        trades, orders = self.trades[: self.account["trades"][0]], self.orders[: self.account["orders"][0]]
+        return BacktestResult(
+            book.markets,
+            book.strategies,
+            book.rules.initial_cash,
+            _sorted(Trades(*(trades[name].copy() for name in Trades.__dataclass_fields__))),
+            EquityCurve(self.market.bar_time, self.equity, self.cash, self.exposure),
+            Orders(*(orders[name].copy() for name in Orders.__dataclass_fields__)),
+            tuple(self._counts()),
+        )
+
+    def _counts(self) -> Sequence[LegCounts]:
+        return [
+            LegCounts(
+                leg.series.market,
+                leg.strategy,
+                {reason: int(count) for reason, count in zip(Refusal, refused, strict=True) if count},
+                int(state["ambiguous"]),
+                int(state["decided"]),
+                int(state["funding_due"]),
+                int(state["funding_unknown"]),
+                int(state["before_rules"]),
+            )
+            for leg, state, refused in zip(self.book.legs, self.states, self.refused, strict=True)
+        ]
+
+
+def _sorted(trades: Trades) -> Trades:
+    exits, entries = trades.exit_time, trades.entry_time
+    if ((exits[1:] > exits[:-1]) | ((exits[1:] == exits[:-1]) & (entries[1:] >= entries[:-1]))).all():
+        return trades
+    return trades.take(np.lexsort((entries, exits)))

@@ -1,0 +1,204 @@
+"""The pass over a book in time order.
+
+Each leg always has one next event: the close of the candle its position lives in, the open of the next one, or, without a position,
+the open after its next signal. So only candles with a position or a signal cost anything. At one moment come first all closes, then
+the row of the equity curve, then at the opens: funding and exits of all legs, then entries; inside each step the legs in the order
+of the book.
+"""
+
+from math import inf
+
+from fks_assets.quant.backtest.compiled import compiled, compiled_on_disk
+from fks_assets.quant.backtest.entering import OPENED, enter
+from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding, terms_at
+from fks_assets.quant.backtest.holding import live_through, live_through_finer, reaches_both
+from fks_assets.quant.backtest.layout import FAR, FINER, OPTIMISTIC
+from fks_assets.quant.backtest.results import END, SIGNAL
+
+NONE, OPEN, CLOSE = 0, 1, 2
+
+
+@compiled
+def wait_for_signal(leg, state, series, signal_row, time, row):
+    """Set the next event of a leg without a position: the open of the candle after its next signal from `row` on."""
+    signal = state.signal
+    while signal < leg.signals_end and signal_row[signal] < row:
+        signal += 1
+    state.signal = signal
+    state.next_event, state.next_time = NONE, FAR
+    if signal < leg.signals_end and signal_row[signal] + 1 < series.end:
+        state.row = signal_row[signal] + 1
+        state.next_event, state.next_time = OPEN, time[state.row]
+
+
+@compiled
+def exposure_of(equity, gross):
+    """Return the value of all positions as a fraction of equity."""
+    if gross <= 0.0:
+        return 0.0
+    return gross / equity if equity > 0.0 else inf
+
+
+@compiled
+def begin_candle(
+    leg, state, strategy, account, series, terms, partials, trades, orders,
+    time, open_, volume, row, funding, signal_row, signal_side,
+):  # fmt: skip
+    """Take a position that was held before over the open of candle `row`: funding, liquidation, the signal's exit, gaps."""
+    price = open_[row]
+    if len(funding) > 0 and funding[row].due_at_open > 0:
+        due = funding[row]
+        pay_funding(state, account, due.at_open, price, due.due_at_open, due.unknown_at_open)
+    signal = state.signal
+    while signal < leg.signals_end and signal_row[signal] < row - 1:
+        signal += 1
+    state.signal = signal
+    against = signal < leg.signals_end and signal_row[signal] == row - 1 and signal_side[signal] == -state.side
+    if against and leg.exit_on_signal and not state.side * (price - state.liquidation) <= 0.0:
+        may_turn = leg.short if state.side > 0 else leg.long
+        term = terms_at(state, series, terms, time[row])
+        leave_at_market(
+            leg, state, strategy, account, series, term, trades, orders, price, volume[row], time, row, SIGNAL, False
+        )
+        state.candidate = may_turn
+    else:
+        live_through(
+            leg, state, strategy, account, series, terms, partials, trades, orders,
+            time, row, price, price, price, price, volume[row], False, False,
+        )  # fmt: skip
+
+
+@compiled
+def end_candle(
+    leg, state, strategy, account, series, terms, partials, trades, orders,
+    time, open_, high, low, close, volume, row, funding,
+    finer_time, finer_open, finer_high, finer_low, finer_close,
+):  # fmt: skip
+    """Take a position through the whole of candle `row`, value it at the close, and close it there if no candle follows."""
+    tie = False
+    if leg.tie == FINER and reaches_both(leg, state, terms, partials, open_[row], high[row], low[row], close[row]):
+        tie = True
+        stop, trailed = state.stop, state.trailed
+        live_through_finer(
+            leg, state, strategy, account, series, terms, partials, trades, orders,
+            time, row, volume[row], finer_time, finer_open, finer_high, finer_low, finer_close,
+        )  # fmt: skip
+        if state.side == 0:
+            state.decided += 1
+        else:
+            # The finer candles are incomplete: the whole candle did reach the stop, as it was at the open.
+            state.stop, state.trailed = stop, trailed
+    if state.side != 0:
+        tie = live_through(
+            leg, state, strategy, account, series, terms, partials, trades, orders,
+            time, row, open_[row], high[row], low[row], close[row], volume[row], leg.tie == OPTIMISTIC, tie,
+        ) or tie  # fmt: skip
+    if tie:
+        state.ambiguous += 1
+    if state.side != 0:
+        state.mark = close[row]
+        if len(funding) > 0 and funding[row].due_inside > 0:
+            due = funding[row]
+            pay_funding(state, account, due.inside, close[row], due.due_inside, due.unknown_inside)
+        if row + 1 == series.end:
+            term = terms_at(state, series, terms, time[row])
+            leave_at_market(
+                leg, state, strategy, account, series, term, trades, orders, close[row], volume[row], time, row, END, False
+            )
+
+
+@compiled_on_disk
+def simulate(
+    time, open_, high, low, close, volume,
+    signal_row, signal_side, signal_confidence, signal_stop, signal_target,
+    series, terms, funding, finer_time, finer_open, finer_high, finer_low, finer_close,
+    legs, partials, states, strategies, accounts, refused,
+    bar_time, bar_equity, bar_cash, bar_exposure, trades, orders,
+):  # fmt: skip
+    """Run the book; fill the bars, trades and orders (their numbers are in the account) and the counts of states and `refused`.
+
+    Columns of all series, of all legs' signals, of all terms and finer candles are joined; `series` and `legs` say where theirs
+    begin and end. The signal of row r acts at the open of row r + 1 and nowhere else: no fill before that can be expressed.
+    """
+    account = accounts[0]
+    for place in range(len(legs)):
+        leg = legs[place]
+        wait_for_signal(leg, states[place], series[leg.series], signal_row, time, 0)
+    bar = 0
+    equity, gross = account.cash, 0.0
+    while True:
+        now = FAR
+        for place in range(len(legs)):
+            now = min(now, states[place].next_time)
+        exposure = exposure_of(equity, gross)
+        while bar < len(bar_time) and bar_time[bar] < now:
+            bar_equity[bar], bar_cash[bar], bar_exposure[bar] = equity, account.cash, exposure
+            bar += 1
+        if now == FAR:
+            break
+
+        closed = False
+        for place in range(len(legs)):
+            state = states[place]
+            if state.next_time == now and state.next_event == CLOSE:
+                leg = legs[place]
+                own, strategy, row = series[leg.series], strategies[leg.strategy], state.row
+                end_candle(
+                    leg, state, strategy, account, own, terms, partials, trades, orders,
+                    time, open_, high, low, close, volume, row, funding,
+                    finer_time, finer_open, finer_high, finer_low, finer_close,
+                )  # fmt: skip
+                closed = True
+                if state.side == 0:
+                    if leg.cooldown_after_exit:
+                        state.last_trade = now
+                    wait_for_signal(leg, state, own, signal_row, time, row)
+                else:
+                    state.row = row + 1
+                    state.next_event, state.next_time = OPEN, time[row + 1]
+        if closed:
+            equity, gross = equity_of(account, states)
+        if bar < len(bar_time) and bar_time[bar] == now:
+            bar_equity[bar], bar_cash[bar] = equity, account.cash
+            bar_exposure[bar] = exposure_of(equity, gross)
+            bar += 1
+
+        entering = 0
+        for place in range(len(legs)):
+            state = states[place]
+            if state.next_time == now and state.next_event == OPEN:
+                leg = legs[place]
+                if state.side == 0:
+                    state.candidate = 1
+                    entering += 1
+                    continue
+                begin_candle(
+                    leg, state, strategies[leg.strategy], account, series[leg.series], terms, partials, trades, orders,
+                    time, open_, volume, state.row, funding, signal_row, signal_side,
+                )  # fmt: skip
+                entering += state.candidate
+                if state.side != 0:
+                    state.next_event, state.next_time = CLOSE, now + series[leg.series].step
+                else:
+                    if leg.cooldown_after_exit:
+                        state.last_trade = now
+                    if state.candidate == 0:
+                        wait_for_signal(leg, state, series[leg.series], signal_row, time, state.row)
+        if entering > 0:
+            for place in range(len(legs)):
+                state = states[place]
+                if state.candidate == 0:
+                    continue
+                state.candidate = 0
+                leg, signal = legs[place], state.signal
+                outcome = enter(
+                    leg, state, strategies[leg.strategy], account, series[leg.series], terms, states, orders,
+                    time, open_, close, volume, state.row, signal_side[signal], signal_confidence[signal],
+                    signal_stop[signal], signal_target[signal],
+                )  # fmt: skip
+                if outcome == OPENED:
+                    state.next_event, state.next_time = CLOSE, now + series[leg.series].step
+                else:
+                    refused[place, outcome] += 1
+                    wait_for_signal(leg, state, series[leg.series], signal_row, time, state.row)
+        equity, gross = equity_of(account, states)

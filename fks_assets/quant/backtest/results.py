@@ -1,0 +1,203 @@
+"""What a backtest gives back: closed trades, the equity curve, every order, and what was refused. Columns are numpy arrays."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from functools import cached_property
+
+import numpy as np
+
+
+class ExitReason(IntEnum):
+    """Why a position, or a part of it, was closed; the code in Trades.exit_reason and Orders.reason."""
+
+    STOP = 1
+    TARGET = 2
+    TRAILING = 3
+    SIGNAL = 4
+    LIQUIDATION = 5
+    END = 6
+    PARTIAL = 7
+
+
+ENTRY = 0
+STOP, TARGET, TRAILING, SIGNAL, LIQUIDATION, END, PARTIAL = (int(reason) for reason in ExitReason)
+
+
+class Refusal(IntEnum):
+    """Why a signal did not become a position; the place of its count in BacktestResult.refused."""
+
+    SIDE = 0
+    STALE = 1
+    COOLDOWN = 2
+    DAILY_LIMIT = 3
+    POSITIONS = 4
+    LEVELS = 5
+    NO_STOP = 6
+    CASH = 7
+    SIZE = 8
+
+    @property
+    def words(self) -> str:
+        """Return the reason in words."""
+        return _REFUSALS[self]
+
+
+_REFUSALS = (
+    "the strategy may not trade this side",
+    "the next candle opened too late",
+    "within the cooldown",
+    "the day's trades are used up",
+    "as many positions as allowed are open",
+    "the price had passed the stop, the target or the liquidation",
+    "no stop to size the risk by",
+    "no cash left in the budget",
+    "the quantity is below the market's smallest order",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trades:
+    """One row a closed trade or partial exit, sorted by exit_time, then entry_time, then the order in which they happened.
+
+    `market` and `strategy` int16 are places in BacktestResult.markets and .strategies; `side` int8 is 1 long, -1 short; times are
+    int64 UTC ms, the open time of the candle of the fill; prices (after slippage and tick rounding), `quantity` (base coin), fees,
+    `funding` (paid positive) and `pnl` (net of all three) float64 in the quote coin; `return_fraction` is pnl to the capital
+    committed at entry; `exit_reason` int8 an ExitReason; `candles_held` int32, 0 when entry and exit share a candle; `ambiguous`
+    bool where that candle reached the stop and a target, or a partial exit, so that a rule decided which came first.
+    """
+
+    market: np.ndarray
+    strategy: np.ndarray
+    side: np.ndarray
+    entry_time: np.ndarray
+    exit_time: np.ndarray
+    entry_price: np.ndarray
+    exit_price: np.ndarray
+    quantity: np.ndarray
+    entry_fee: np.ndarray
+    exit_fee: np.ndarray
+    funding: np.ndarray
+    pnl: np.ndarray
+    return_fraction: np.ndarray
+    exit_reason: np.ndarray
+    candles_held: np.ndarray
+    ambiguous: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+    def take(self, rows: np.ndarray) -> "Trades":
+        """Return the rows chosen by an index or a mask."""
+        return Trades(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EquityCurve:
+    """One row a bar of the book, which is a moment at which a candle of any of its series closes.
+
+    `time` int64 UTC ms of that close; `equity` and `cash` in the quote coin and `exposure`, the value of all positions (long and
+    short both counted up) as a fraction of equity, float64. Positions are valued at the last close of their own series.
+    """
+
+    time: np.ndarray
+    equity: np.ndarray
+    cash: np.ndarray
+    exposure: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Orders:
+    """Every fill in the order in which it happened: `time` int64 ms (open time of its candle), `market` and `strategy` int16,
+    `side` int8 (1 bought, -1 sold), `quantity`, `price` and `fee` float64, `reason` int8 (ENTRY or an ExitReason).
+    """
+
+    time: np.ndarray
+    market: np.ndarray
+    strategy: np.ndarray
+    side: np.ndarray
+    quantity: np.ndarray
+    price: np.ndarray
+    fee: np.ndarray
+    reason: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LegCounts:
+    """What happened in one leg besides its trades.
+
+    `ambiguous_candles` reached the stop and a target; of those, `decided_by_finer` were decided by finer candles and the others by
+    the tie rule. `funding_due` counts the fundings that a position was held through, `funding_unknown` those without a rate
+    (counted as 0). `before_rules` counts fills before the first known trading rules of the market, which were then applied.
+    """
+
+    market: str
+    strategy: str
+    refused: Mapping[Refusal, int]
+    ambiguous_candles: int
+    decided_by_finer: int
+    funding_due: int
+    funding_unknown: int
+    before_rules: int
+
+
+@dataclass(frozen=True, eq=False)
+class BacktestResult:
+    """Trades, equity curve and orders of one book, with the names behind their codes; `legs` in the order of the book."""
+
+    markets: tuple[str, ...]
+    strategies: tuple[str, ...]
+    initial_cash: float
+    trades: Trades
+    equity: EquityCurve
+    orders: Orders
+    legs: tuple[LegCounts, ...] = field(default=())
+
+    @property
+    def final_equity(self) -> float:
+        """Return the equity after the last bar, in the quote coin."""
+        return float(self.equity.equity[-1]) if len(self.equity) else self.initial_cash
+
+    @property
+    def ambiguous_candles(self) -> int:
+        """Return how many candles reached both the stop and a target of an open position."""
+        return sum(leg.ambiguous_candles for leg in self.legs)
+
+    @property
+    def decided_by_finer(self) -> int:
+        """Return how many of the ambiguous candles were decided by finer candles, not by the tie rule."""
+        return sum(leg.decided_by_finer for leg in self.legs)
+
+    @property
+    def funding_coverage(self) -> float:
+        """Return the share of fundings with a known rate among those that positions were held through; 1 if there were none."""
+        due = sum(leg.funding_due for leg in self.legs)
+        return 1.0 - sum(leg.funding_unknown for leg in self.legs) / due if due else 1.0
+
+    @property
+    def refused(self) -> dict[Refusal, int]:
+        """Return how many signals did not become a position, by reason, those that occurred."""
+        totals = {reason: sum(leg.refused.get(reason, 0) for leg in self.legs) for reason in Refusal}
+        return {reason: count for reason, count in totals.items() if count}
+
+    @cached_property
+    def order_list_hash(self) -> str:
+        """Return the SHA-256, in hexadecimal, of the order list.
+
+        The bytes are: the number of orders as text, markets and strategies by name, each ended by a line feed, then the columns of
+        Orders one after another, little-endian, with -0.0 written as 0.0. Two runs agree in it exactly if every order agrees.
+        """
+        digest = hashlib.sha256("\n".join((str(len(self.orders)), *self.markets, *self.strategies, "")).encode())
+        for each in fields(Orders):
+            column = getattr(self.orders, each.name)
+            if column.dtype.kind == "f":
+                column = column + 0.0
+            digest.update(np.ascontiguousarray(column, column.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()

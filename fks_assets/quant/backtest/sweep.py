@@ -1,0 +1,133 @@
+"""Many combinations of parameters on one series: indicators once, signals once for all combinations that share them, and a few
+figures for each. Memory does not grow with the number of combinations but for those figures.
+
+The work is spread over threads: the compiled pass runs without Python's lock, nothing is copied to another process, and starting a
+process would take longer than a sweep does.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from fks_assets.errors import InvalidInput
+from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
+from fks_assets.quant.backtest.engine import Run
+from fks_assets.quant.backtest.packing import Market, pack_legs, pack_market, pack_signals
+from fks_assets.quant.backtest.rules import BookRules, LegRules
+from fks_assets.quant.performance_series import daily_curve
+from fks_assets.quant.strategies.base import SignalColumns
+
+MOST_WORKERS = 256
+# Parts of a group of combinations with the same signals that one thread takes at a time.
+PARTS_A_WORKER = 4
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SweepResult(Generic[C]):
+    """One row a combination, in the order given: the combination, and float64 columns by the names of summary.FIGURES, NaN where
+    a figure is not defined.
+    """
+
+    combinations: tuple[C, ...]
+    figures: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.combinations)
+
+    def best(self, figure: str = "sharpe") -> int:
+        """Return the row with the highest figure, the first of equal ones; raise InvalidInput where no row has it."""
+        values = self.figures[figure]
+        if not len(values) or np.isnan(values).all():
+            raise InvalidInput(f"no combination has a {figure}")
+        return int(np.nanargmax(values))
+
+
+def sweep(
+    series: MarketSeries,
+    combinations: Sequence[C],
+    signals_of: Callable[[C], SignalColumns],
+    *,
+    rules_of: Callable[[C], LegRules] | None = None,
+    shared: Callable[[C], Hashable] | None = None,
+    book: BookRules | None = None,
+    strategy: str = "sweep",
+    workers: int = 1,
+) -> SweepResult[C]:
+    """Return the figures of every combination, the same for any number of workers.
+
+    `signals_of` judges the series for a combination; those for which `shared` returns the same value have the same signals, and
+    are judged once for each part of them that a worker takes. `rules_of` says how a combination trades (default: LegRules()).
+    Both are called from the worker threads.
+    """
+    if not 1 <= workers <= MOST_WORKERS:
+        raise InvalidInput(f"workers must be from 1 to {MOST_WORKERS}, was {workers}")
+    from fks_assets.quant.backtest.summary import FIGURES
+
+    book = book or BookRules()
+    market = pack_market([series], book.costs)
+    figures = np.full((len(combinations), len(FIGURES)), np.nan)
+    work = partial(
+        _run_part, series, market, _daily_rows(market), book, strategy, combinations, signals_of, rules_of or _default, figures
+    )
+    parts = list(_parts(combinations, shared, workers))
+    if workers == 1:
+        for rows in parts:
+            work(rows)
+    else:
+        with ThreadPoolExecutor(workers) as threads:
+            list(threads.map(work, parts))
+    return SweepResult(tuple(combinations), {name: figures[:, place] for place, name in enumerate(FIGURES)})
+
+
+def _run_part(
+    series: MarketSeries,
+    market: Market,
+    daily_rows: np.ndarray,
+    book_rules: BookRules,
+    strategy: str,
+    combinations: Sequence[C],
+    signals_of: Callable[[C], SignalColumns],
+    rules_of: Callable[[C], LegRules],
+    figures: np.ndarray,
+    rows: Sequence[int],
+) -> None:
+    from fks_assets.quant.backtest.summary import summarise
+
+    columns = signals_of(combinations[rows[0]])
+    signals, run = pack_signals(columns), None
+    for row in rows:
+        book = Book((Leg(strategy, series, columns, rules_of(combinations[row])),), book_rules)
+        legs, partials = pack_legs(book, (0,), (len(signals),))
+        if run is None or len(partials) > len(run.partials):
+            run = Run(book, market, legs, partials)
+        run.partials = partials
+        run.simulate(signals, legs)
+        summarise(run.equity, book_rules.initial_cash, daily_rows, run.trades, int(run.account["trades"][0]), figures[row])
+
+
+def _parts(combinations: Sequence[C], shared: Callable[[C], Hashable] | None, workers: int) -> Sequence[list[int]]:
+    """Return the rows in parts with the same signals, small enough for all workers to end at about the same time."""
+    if shared is None:
+        return [[row] for row in range(len(combinations))]
+    groups: dict[Hashable, list[int]] = {}
+    for row, combination in enumerate(combinations):
+        groups.setdefault(shared(combination), []).append(row)
+    size = max(1, len(combinations) // (PARTS_A_WORKER * workers)) if workers > 1 else max(1, len(combinations))
+    return [rows[start : start + size] for rows in groups.values() for start in range(0, len(rows), size)]
+
+
+def _daily_rows(market: Market) -> np.ndarray:
+    """Return the bar of each UTC day's last equity, -1 for the base."""
+    first = market.columns[0][0]
+    rows = np.arange(len(market.bar_time) + 1)
+    return daily_curve(np.append(first, market.bar_time), rows).value - 1
+
+
+def _default(_: object) -> LegRules:
+    return LegRules()

@@ -1,0 +1,57 @@
+"""The one place that says what a stop and a target do to a position: in a backtest, on paper, in an alert and live.
+
+Plain functions of numbers, so that the backtest compiles these very lines and everyone else just calls them. A single price, as a
+live feed gives it, is a candle whose four prices are equal. `side` is 1 for a long position and -1 for a short one; a level that
+is not set is NaN, which no price reaches.
+"""
+
+HELD, STOPPED, REACHED = 0, 1, 2
+
+
+def ratchet(side: int, stop: float, price: float, distance: float) -> float:
+    """Return the trailing stop after `price`: `distance` (a fraction) away from it, but never further from the market than before.
+
+    For a long position price * (1 - distance) if that is higher than `stop`, for a short one price * (1 + distance) if that is
+    lower; the same where no stop was set. A distance of 0 means the stop does not trail.
+    """
+    if distance > 0.0:
+        trailed = price * (1.0 - side * distance)
+        if not side * (trailed - stop) <= 0.0:
+            return trailed
+    return stop
+
+
+def evaluate_candle(
+    side: int,
+    open_: float,
+    high: float,
+    low: float,
+    close: float,
+    stop: float,
+    raised_stop: float,
+    target: float,
+    favourable_first: bool,
+) -> tuple[int, float, bool]:
+    """Return (HELD, STOPPED or REACHED; the price at which that happens; whether the candle reaches both stop and target).
+
+    A stop that the open has already passed is filled at the open, otherwise at its level; a target is a resting limit order and
+    gets its level, no better price. Within the candle the price is taken to go from the open to the extreme against the position,
+    to the other extreme, to the close: the pessimistic path. With `favourable_first` the two extremes change places. `stop` holds
+    until the favourable extreme, `raised_stop` after it: what `ratchet` makes of that extreme, or `stop` again where nothing
+    trails.
+    """
+    if side * (open_ - stop) <= 0.0:
+        return STOPPED, open_, False
+    if side * (open_ - target) >= 0.0:
+        return REACHED, target, False
+    against, favourable = (low, high) if side > 0 else (high, low)
+    touches_stop = side * (against - stop) <= 0.0
+    touches_target = side * (favourable - target) >= 0.0
+    both = touches_stop and touches_target
+    if touches_stop and not favourable_first:
+        return STOPPED, stop, both
+    if touches_target:
+        return REACHED, target, both
+    if side * ((against if favourable_first else close) - raised_stop) <= 0.0:
+        return STOPPED, raised_stop, False
+    return HELD, close, False
