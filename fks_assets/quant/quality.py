@@ -9,6 +9,8 @@ WINDOW = 100
 LEAST_USUAL = 0.0005
 _MAD_TO_DEVIATION = 1.4826
 _NINETIETH_OF_NORMAL = 1.645
+# Where nobody trades in more than one candle of ten, an hour without a trade is nothing special.
+_SELDOM_SILENT = 0.1
 
 
 def find_spikes(candles: Candles, score: float) -> np.ndarray:
@@ -18,11 +20,13 @@ def find_spikes(candles: Candles, score: float) -> np.ndarray:
     against the one before it alone. The usual move is a robust standard deviation of the `WINDOW` log returns before the candle
     (Iglewicz and Hoaglin 1993: 1.4826 × the median absolute deviation, or the 90th percentile of the deviations / 1.645 if that
     is more, as in prices that move by whole ticks), times the root of the candle's volume over the window's median when that is
-    above one: variance grows with trading (Clark 1973), and a print that nobody traded at has no volume to excuse it. Candles
-    with fewer than `WINDOW` returns before them are not judged.
+    above one: variance grows with trading (Clark 1973), and a print that nobody traded at has no volume to excuse it. Across a
+    hole it grows with the root of the time between the candles. Candles with fewer than `WINDOW` returns before them are not
+    judged.
     """
     spikes = np.zeros(len(candles), np.bool_)
-    excursion = excursions(candles)
+    between = np.diff(candles.open_time)
+    excursion = _excursions(candles, np.sqrt(between / between.min(initial=np.iinfo(np.int64).max)))
     rows = np.flatnonzero(excursion > score * LEAST_USUAL)
     rows = rows[rows > WINDOW]
     if len(rows):
@@ -32,15 +36,7 @@ def find_spikes(candles: Candles, score: float) -> np.ndarray:
 
 def excursions(candles: Candles) -> np.ndarray:
     """Return how far each candle's high or low lies beyond both its neighbours', as a log of the ratio; at most 0: not at all."""
-    result = np.full(len(candles), -np.inf)
-    if len(candles) < 2:
-        return result
-    high, low = np.log(candles.high), np.log(candles.low)
-    above, below = high[1:] - high[:-1], low[:-1] - low[1:]
-    above[:-1] = np.minimum(above[:-1], high[1:-1] - high[2:])
-    below[:-1] = np.minimum(below[:-1], low[2:] - low[1:-1])
-    result[1:] = np.maximum(above, below)
-    return result
+    return _excursions(candles, 1.0)
 
 
 def confirm_spikes(candles: Candles, spikes: np.ndarray, other: Candles, tolerance: float) -> np.ndarray:
@@ -61,7 +57,9 @@ def confirm_spikes(candles: Candles, spikes: np.ndarray, other: Candles, toleran
 def find_stuck(candles: Candles, count: int) -> np.ndarray:
     """Return the mask of candles in a run of at least `count` that are equal in every price and in volume.
 
-    A quiet market whose price stands still passes as long as its volume changes from candle to candle.
+    A quiet market whose price stands still passes as long as its volume changes from candle to candle. Candles without volume say
+    that nobody traded and repeat the last price by nature: they count only while they are the newest ones, and only where at most
+    a tenth of the `WINDOW` candles before them had no volume.
     """
     same = np.ones(max(0, len(candles) - 1), np.bool_)
     for name in OHLCV_COLUMNS:
@@ -69,7 +67,24 @@ def find_stuck(candles: Candles, count: int) -> np.ndarray:
         same &= column[1:] == column[:-1]
     starts = np.flatnonzero(np.concatenate(([True], ~same))) if len(candles) else np.empty(0, np.int64)
     lengths = np.diff(np.append(starts, len(candles)))
-    return np.repeat(lengths >= count, lengths)
+    stuck = lengths >= count
+    silent = candles.volume[starts] == 0
+    if len(starts) and silent[-1]:
+        before = candles.volume[max(0, starts[-1] - WINDOW) : starts[-1]]
+        silent[-1] = np.count_nonzero(before == 0) > _SELDOM_SILENT * len(before)
+    return np.repeat(stuck & ~silent, lengths)
+
+
+def _excursions(candles: Candles, scale: np.ndarray | float) -> np.ndarray:
+    """Return `excursions` with the distance between two neighbours divided by `scale`."""
+    result = np.full(len(candles), -np.inf)
+    if len(candles) < 2:
+        return result
+    above, below = np.diff(np.log(candles.high)) / scale, -np.diff(np.log(candles.low)) / scale
+    above[:-1] = np.minimum(above[:-1], -above[1:])
+    below[:-1] = np.minimum(below[:-1], -below[1:])
+    result[1:] = np.maximum(above, below)
+    return result
 
 
 def _usual_moves(candles: Candles, rows: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from fks_assets.quant.timeframes import Timeframe
 from fks_assets.stores.database import Database
 
 REPLACED = "a usable candle is stored"
+WITHDRAWN = "the exchange no longer gives a row at this time"
 UNREMARKABLE = "it no longer stands out"
 ACCEPTED = "accepted by a person"
 

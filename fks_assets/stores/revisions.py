@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import sqlalchemy as sa
 
 from fks_assets.quant.markets import Market, parse_market
@@ -59,14 +58,16 @@ def restated_months(
 
 def restated_since(
     connection: sa.Connection, candles: CandleStore, timeframe: Timeframe, markets: Sequence[Market], since_ms: int
-) -> dict[Market, int]:
-    """Return how many candles of each market were replaced or removed since a time; markets without any are left out."""
-    counts: dict[Market, int] = {}
+) -> dict[Market, list[int]]:
+    """Return the open times of the candles of each market that were replaced or removed since a time, one for each time that
+    happened; markets without any are left out."""
+    found: dict[Market, list[int]] = {}
     for partition in restated_months(connection, timeframe, markets, since_ms):
-        found = int(np.count_nonzero(times_of(candles.revisions(partition), SUPERSEDED_AT) >= since_ms))
-        if found:
-            counts[partition.market] = counts.get(partition.market, 0) + found
-    return counts
+        table = candles.revisions(partition)
+        times = times_of(table)[times_of(table, SUPERSEDED_AT) >= since_ms]
+        if len(times):
+            found.setdefault(partition.market, []).extend(times.tolist())
+    return found
 
 
 def dependents_of(connection: sa.Connection, asset: str, partition: str) -> list[Lineage]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from fks_assets.assets.market_data.quality import AGE_GRACE_MS, MarketVerdict, judge_markets
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso, to_ms
-from fks_assets.quant.candles import OHLCV_COLUMNS, Candles, Fault, QuarantinedRow
+from fks_assets.quant.candles import OHLCV_COLUMNS, Candles, Fault, QuarantinedRow, empty_candles
 from fks_assets.quant.gaps import GapCause, GapStatus
 from fks_assets.quant.timeframes import TIMEFRAMES, months_between
 from fks_assets.simulator.client import SimulatorClient
@@ -24,7 +24,7 @@ from fks_assets.stores.candles import PartitionId
 from fks_assets.stores.gap_records import GapRecord, write_gaps
 from fks_assets.stores.market_checks import CHECKS, read_checks
 from fks_assets.stores.notifications import read_notifications
-from fks_assets.stores.quarantine import REPLACED, UNREMARKABLE, SeenRow, read_quarantined, record_quarantined
+from fks_assets.stores.quarantine import REPLACED, UNREMARKABLE, WITHDRAWN, SeenRow, read_quarantined, record_quarantined
 from fks_assets.stores.sync_status import SyncState, record_sync
 from fks_assets_tests.desk import Desk, build_desk
 from fks_assets_tests.quant.series import synthetic
@@ -200,8 +200,9 @@ def test_the_newest_candle_may_be_two_timeframes_and_five_minutes_old(desk: Desk
     closed = START + ROWS * STEP
     limit = 2 * STEP + AGE_GRACE_MS
     assert _judge(desk, closed + limit).passed
-    failures = _judge(desk, closed + limit + 60_000).failures
-    assert dict(failures) == {"fresh": "the newest candle closed 126 min ago, 125 are allowed"}
+    for too_old in (1, 60_000):
+        failures = _judge(desk, closed + limit + too_old).failures
+        assert dict(failures) == {"fresh": "the newest candle closed 126 min ago, 125 are allowed"}
 
 
 def test_a_market_that_does_not_trade_any_more_is_not_late(home: Path, database_url: str) -> None:
@@ -240,6 +241,65 @@ def test_too_many_restated_candles_in_a_day_fail_and_pass_again_a_day_later(desk
         assert set(verdict.failures) == ({"revisions"} if count > 5 else set())
     assert verdict.failures["revisions"] == "6 candles were restated in 24 hours, 5 are allowed"
     assert "revisions" not in _judge(desk, NOW + 1 + MILLISECONDS_PER_DAY + 1).failures
+
+
+def test_candles_after_the_newest_one_are_late_and_not_missing(desk: Desk) -> None:
+    """An outage fails one check and so alerts once; a replay, which is never late, lacks nothing either."""
+    _store(desk, _walk())
+    closed = START + ROWS * STEP
+    with desk.stores.database.transaction() as connection:
+        write_gaps(connection, [_gap(desk, GapStatus.DETECTED, closed + 3 * STEP)])
+    assert _judge(desk, closed + 2 * STEP).passed
+    assert set(_judge(desk, closed + 3 * STEP).failures) == {"fresh"}
+    assert len(_alerts(desk)) == 1
+
+
+def test_a_month_that_was_restated_before_the_look_back_concerns_no_signal(desk: Desk) -> None:
+    _store(desk, _walk(), known_at_ms=NOW - 10)
+    candles = _walk()
+    candles.volume[: ROWS - LOOKBACK] += 1
+    _store(desk, candles, known_at_ms=NOW)
+    assert _judge(desk).passed
+
+
+def test_suspect_candles_that_were_corrected_are_no_restatements_to_wonder_at(desk: Desk) -> None:
+    """The repair of a stuck feed restates at least as many candles as were stuck, and frees the market at once."""
+    candles = _walk()
+    for name in OHLCV_COLUMNS:
+        getattr(candles, name)[-12:] = candles.close[-13]
+    _store(desk, candles, known_at_ms=NOW - 10)
+    assert set(_judge(desk, NOW - 10).failures) == {"sane"}
+    _store(desk, _walk(), known_at_ms=NOW)
+    verdict = _judge(desk)
+    assert verdict.passed and verdict.restated == 0
+
+
+def test_a_row_from_the_future_fails_nothing_while_its_candle_is_not_closed(desk: Desk) -> None:
+    candles = _walk(ROWS + 1)
+    _store(desk, candles.slice(0, ROWS))
+    row = QuarantinedRow(START + ROWS * STEP, (1.0,) * 5, "the open time is in the future", Fault.FUTURE)
+    with desk.stores.database.transaction() as connection:
+        record_quarantined(connection, [SeenRow(desk.settings.market_list()[0], "1h", row, "exchange")], NOW - STEP)
+    assert _judge(desk, row.open_time + STEP - 1).passed
+    assert set(_judge(desk, row.open_time + STEP).failures) == {"quarantine"}
+    _store(desk, candles, known_at_ms=row.open_time + STEP)
+    assert _judge(desk, row.open_time + STEP).passed
+
+
+def test_an_unusable_row_that_the_exchange_takes_back_is_over(desk: Desk) -> None:
+    candles, market = _walk(), desk.settings.market_list()[0]
+    opened = int(candles.open_time[-20])
+    _store(desk, Candles(*(np.delete(getattr(candles, name), ROWS - 20) for name in ("open_time", *OHLCV_COLUMNS))))
+    row = QuarantinedRow(opened, (1.0, 1.0, 1.0, float("nan"), 1.0), "a value is not a finite number", Fault.NOT_A_NUMBER)
+    with desk.stores.database.transaction() as connection:
+        record_quarantined(connection, [SeenRow(market, "1h", row, "exchange")], NOW)
+    assert set(_judge(desk).failures) == {"quarantine"}
+    partition = PartitionId("ohlcv", market, "1h", months_between(opened, opened + 1)[0])
+    with desk.stores.candles.begin([partition]) as transaction:
+        nothing = candles_table([(empty_candles(), "exchange")])
+        transaction.merge(partition, nothing, known_at_ms=NOW + 1, confirmed_holes=[(opened, opened + STEP)])
+    assert _judge(desk, NOW + 1).passed
+    assert [entry.resolution for entry in read_quarantined(desk.stores.database, resolved=True)] == [WITHDRAWN]
 
 
 def test_an_unusable_row_fails_until_a_candle_is_stored_at_its_time(desk: Desk) -> None:

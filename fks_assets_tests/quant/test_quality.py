@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fks_assets.quant.candles import OHLCV_COLUMNS, Candles, concatenate, empty_candles
+from fks_assets.quant.candles import OHLCV_COLUMNS, PRICE_COLUMNS, Candles, concatenate, empty_candles
 from fks_assets.quant.quality import WINDOW, confirm_spikes, excursions, find_spikes, find_stuck
 from fks_assets_tests.quant.series import HOUR_MS, candles_of, of_closes, recorded, synthetic
 from fks_assets_tests.shared_data import SHARED, requires_shared
@@ -62,6 +62,19 @@ def test_a_jump_that_stays_is_no_spike_once_it_has_stayed(jump: float) -> None:
     assert not find_spikes(candles, SCORE).any()
     newest = candles.slice(0, 201)
     assert np.flatnonzero(find_spikes(newest, SCORE)).tolist() == [200], "the newest candle has not stayed yet"
+
+
+def test_the_first_candle_after_an_outage_may_have_moved_as_far_as_the_outage_was_long() -> None:
+    """A day without candles moves a random walk of 5m candles by the root of 288 of its moves, 17 of them."""
+    walks = 200
+    flagged = still_found = 0
+    for seed in range(walks):
+        walk = synthetic(600, seed=seed, volatility=0.001)
+        candles = concatenate([walk.slice(0, 290), walk.slice(578, 579)])
+        flagged += bool(find_spikes(candles, SCORE)[-1])
+        still_found += bool(find_spikes(_spoiled(candles, 290, 3.0, "candle"), SCORE)[-1])
+    assert flagged == 0
+    assert still_found == walks
 
 
 def test_volume_excuses_a_move_and_none_does_not() -> None:
@@ -167,6 +180,31 @@ def test_a_quiet_market_is_stuck_only_when_its_volume_stands_still_too() -> None
     silent = of_closes(closes, volume=np.zeros(50))
     assert find_stuck(silent, 12).all()
     assert len(find_stuck(empty_candles(), 3)) == 0
+
+
+def test_hours_that_nobody_traded_in_are_no_stuck_feed_once_somebody_trades_again() -> None:
+    candles = _silent_from(synthetic(200), 150, 30)
+    assert np.flatnonzero(find_stuck(candles.slice(0, 170), 12)).tolist() == list(range(150, 170))
+    assert not find_stuck(candles, 12).any()
+
+
+@pytest.mark.parametrize(("silent_of_ten", "stuck"), [(1, True), (2, False)])
+def test_a_market_that_often_lacks_a_trade_is_not_stuck_when_it_lacks_them_for_long(silent_of_ten: int, stuck: bool) -> None:
+    """Kraken answers candles without volume where nobody traded: 216 of 721 in its recorded minutes of XBT/USDT."""
+    candles = _silent_from(synthetic(200), 180, 20)
+    for row in range(1, 180):
+        if row % 10 < silent_of_ten:
+            candles = _silent_from(candles, row, 1)
+    assert find_stuck(candles, 12).any() == stuck
+
+
+def _silent_from(candles: Candles, row: int, count: int) -> Candles:
+    """Return the candles with `count` of them as an exchange gives those that nobody traded in."""
+    columns = {name: getattr(candles, name).copy() for name in OHLCV_COLUMNS}
+    for name in PRICE_COLUMNS:
+        columns[name][row : row + count] = candles.close[row - 1]
+    columns["volume"][row : row + count] = 0.0
+    return Candles(candles.open_time, *columns.values())
 
 
 def _moved(candles: Candles, hours: int) -> Candles:

@@ -237,8 +237,8 @@ def _shown(values: Values) -> Values:
 def publish_corrections(stores: Stores, timeframe: Timeframe, markets: Sequence[Market], now_ms: int) -> int:
     """Write a correction note for each restatement of the last days whose consequences are all known; return how many are new.
 
-    Each restatement is noted once. One whose dependents have not been made again waits for a later call; so do markets that give
-    no signals for now.
+    Each restatement is noted once, NOTES_PER_RUN candles a call, the newest first: one whose dependents have not been made again
+    waits for a later call without holding up those that come after it. Markets that give no signals for now wait too.
     """
     since = now_ms - NOTED_DAYS * MILLISECONDS_PER_DAY
     with stores.database.transaction() as connection:
@@ -249,6 +249,7 @@ def publish_corrections(stores: Stores, timeframe: Timeframe, markets: Sequence[
             table = stores.candles.revisions(month)
             pairs = zip(times_of(table).tolist(), times_of(table, SUPERSEDED_AT).tolist(), strict=True)
             restated += [(month.market, opened, time) for opened, time in pairs if time >= since]
+        restated.sort(key=lambda each: -each[2])
         keys = {_key(market, timeframe, opened, time): (market, opened) for market, opened, time in restated}
         noted = set(connection.execute(_NOTED, {"keys": list(keys)}).scalars()) if keys else set()
     written = 0

@@ -15,8 +15,8 @@ DESCRIPTIONS = {
     "complete": f"No candle that the exchange still gives is missing in a market's look-back. {ONLY_ITS_OWN}",
     "sane": f"No price of the look-back spikes and comes back, and no feed repeats the same candle. {ONLY_ITS_OWN}",
     "fresh": f"The newest candle closed at most two timeframes and five minutes ago. {ONLY_ITS_OWN}",
-    "quarantine": f"Every unusable row of the look-back was replaced by a usable candle. {ONLY_ITS_OWN}",
-    "revisions": f"The exchange restated no more candles in 24 hours than the settings allow. {ONLY_ITS_OWN}",
+    "quarantine": f"Every unusable row of the look-back was replaced by a usable candle or taken back. {ONLY_ITS_OWN}",
+    "revisions": f"No more candles of the look-back were restated in 24 hours than the settings allow. {ONLY_ITS_OWN}",
 }
 
 

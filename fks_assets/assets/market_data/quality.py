@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 import sqlalchemy as sa
 
-from fks_assets.assets.market_data.quarantine import replaced
+from fks_assets.assets.market_data.quarantine import resolve_ended
 from fks_assets.assets.market_data.second_exchange import show_too
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso, to_ms
 from fks_assets.errors import StoreError
@@ -26,7 +26,6 @@ from fks_assets.stores.heads import select_heads
 from fks_assets.stores.market_checks import CHECKS, SCANNED, CheckResult, MarketCheck, read_checks, record_checks, record_scans
 from fks_assets.stores.notifications import notify
 from fks_assets.stores.quarantine import (
-    REPLACED,
     UNREMARKABLE,
     QuarantineEntry,
     SeenRow,
@@ -88,10 +87,12 @@ def judge_markets(
 ) -> list[MarketVerdict]:
     """Judge each market, store the results, and write one notification for each market that has just turned to failing.
 
-    complete: no candle that could be had is missing among the newest `quality.lookback_candles`. sane: no spike and no stuck feed
+    complete: no candle that could be had is missing among the newest `quality.lookback_candles`; those after the newest one are
+    late, which is for fresh to judge. sane: no spike and no stuck feed
     there; candles are read only where they have changed since they were last searched. fresh: the newest candle closed at most
-    two timeframes and five minutes ago. quarantine: every unusable row there was replaced. revisions: at most
-    `quality.revisions_per_day` candles were restated in 24 hours. With `market_data`, spikes are looked up at
+    two timeframes and five minutes ago. quarantine: every unusable row there of a candle that has closed was replaced or taken
+    back. revisions: at most `quality.revisions_per_day` candles there were restated in 24 hours, suspect ones that were corrected
+    apart. With `market_data`, spikes are looked up at
     `quality.spike_exchange`. A market whose history has never been loaded is judged without being noted.
     """
     if not markets:
@@ -141,8 +142,9 @@ def _read_series(stores: Stores, timeframe: Timeframe, markets: Sequence[Market]
                 if head.last_open is not None and head.last_open >= each.start_ms - (WINDOW + 1) * step:
                     each.heads.append(head)
         for gap in read_gaps(connection, markets, [timeframe], MISSING):
-            if gap.end_ms > series[gap.market].start_ms:
-                series[gap.market].gaps.append(gap)
+            each = series[gap.market]
+            if each.newest_open is not None and gap.start_ms < each.newest_open and gap.end_ms > each.start_ms:
+                each.gaps.append(gap)
     return list(series.values())
 
 
@@ -240,16 +242,24 @@ def _read_quarantine(
     entries = [
         entry
         for entry in read_quarantined(connection, list(by_market), [timeframe], since_ms=since)
-        if by_market[entry.market].start_ms <= entry.row.open_time <= now_ms
+        if by_market[entry.market].start_ms <= entry.row.open_time
+        and timeframe.floor(entry.row.open_time) + timeframe.milliseconds <= now_ms
     ]
-    ended = set(replaced(stores.candles, timeframe, entries, heads))
-    resolve_quarantined(connection, sorted(ended), REPLACED, now_ms)
+    ended = resolve_ended(connection, stores.candles, timeframe, entries, heads, now_ms)
     for entry in entries:
         if entry.id not in ended:
             by_market[entry.market].entries.append(entry)
-    since = now_ms - MILLISECONDS_PER_DAY
-    for market, count in restated_since(connection, stores.candles, timeframe, list(by_market), since).items():
-        by_market[market].restated = count
+    restated = restated_since(connection, stores.candles, timeframe, list(by_market), now_ms - MILLISECONDS_PER_DAY)
+    if not restated:
+        return
+    corrected = {
+        (entry.market, entry.row.open_time)
+        for entry in read_quarantined(connection, list(restated), [timeframe], kinds=SUSPECT, since_ms=since, resolved=True)
+        if entry.resolved_at is not None
+    }
+    for market, times in restated.items():
+        start = by_market[market].start_ms
+        by_market[market].restated = sum(time >= start and (market, time) not in corrected for time in times)
 
 
 def _verdict(stores: Stores, timeframe: Timeframe, series: _Series, now_ms: int) -> MarketVerdict:
@@ -296,7 +306,7 @@ def _age_words(stores: Stores, timeframe: Timeframe, series: _Series, now_ms: in
     if series.newest_open is None:
         return "there are no candles"
     age = at - series.newest_open - timeframe.milliseconds
-    return f"the newest candle closed {age // 60_000} min ago, {limit // 60_000} are allowed" if age > limit else ""
+    return f"the newest candle closed {-(-age // 60_000)} min ago, {limit // 60_000} are allowed" if age > limit else ""
 
 
 def _raise_alarms(connection: sa.Connection, turned: Sequence[MarketCheck]) -> None:

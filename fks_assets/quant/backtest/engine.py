@@ -30,16 +30,17 @@ def run_backtest(book: Book) -> BacktestResult:
 class Run:
     """The records that one pass writes. They can be used again for the next pass over the same market, as sweeps do."""
 
-    def __init__(self, book: Book, market: Market, legs: np.ndarray, partials: np.ndarray, most_signals: int | None = None) -> None:
+    def __init__(self, book: Book, market: Market, legs: np.ndarray, partials: np.ndarray, *, only_equity: bool = False) -> None:
         self.book, self.market, self.partials = book, market, partials
-        most = int((legs["signals_end"] - legs["signals_first"]).sum()) if most_signals is None else most_signals
+        most = int((legs["signals_end"] - legs["signals_first"]).sum())
         exits = 1 + int((legs["partials_end"] - legs["partials_first"]).max())
         bars = len(market.bar_time)
         self.states = np.zeros(len(legs), layout.STATE)
         self.strategies = np.zeros(len(book.strategies), layout.STRATEGY)
         self.account = np.zeros(1, layout.ACCOUNT)
         self.refused = np.zeros((len(legs), len(Refusal)), np.int64)
-        self.equity, self.cash, self.exposure = np.empty(bars), np.empty(bars), np.empty(bars)
+        self.equity = np.empty(bars)
+        self.cash, self.exposure = (np.empty(0 if only_equity else bars) for _ in range(2))
         self.trades = np.empty(most * exits, layout.TRADE)
         self.orders = np.empty(most * (exits + 1), layout.ORDER)
 

@@ -32,11 +32,19 @@ def wait_for_signal(leg, state, series, signal_row, time, row):
 
 
 @compiled
-def exposure_of(equity, gross):
-    """Return the value of all positions as a fraction of equity."""
-    if gross <= 0.0:
-        return 0.0
-    return gross / equity if equity > 0.0 else inf
+def write_bars(first, end, equity, cash, gross, bar_equity, bar_cash, bar_exposure):
+    """Write the same values into the bars from `first` up to `end`; cash and exposure only where their columns are asked for."""
+    for bar in range(first, end):
+        bar_equity[bar] = equity
+    if len(bar_cash) == 0:
+        return
+    for bar in range(first, end):
+        bar_cash[bar] = cash
+    exposure = 0.0
+    if gross > 0.0:
+        exposure = gross / equity if equity > 0.0 else inf
+    for bar in range(first, end):
+        bar_exposure[bar] = exposure
 
 
 @compiled
@@ -130,10 +138,10 @@ def simulate(
         now = FAR
         for place in range(len(legs)):
             now = min(now, states[place].next_time)
-        exposure = exposure_of(equity, gross)
+        unchanged = bar
         while bar < len(bar_time) and bar_time[bar] < now:
-            bar_equity[bar], bar_cash[bar], bar_exposure[bar] = equity, account.cash, exposure
             bar += 1
+        write_bars(unchanged, bar, equity, account.cash, gross, bar_equity, bar_cash, bar_exposure)
         if now == FAR:
             break
 
@@ -159,8 +167,7 @@ def simulate(
         if closed:
             equity, gross = equity_of(account, states)
         if bar < len(bar_time) and bar_time[bar] == now:
-            bar_equity[bar], bar_cash[bar] = equity, account.cash
-            bar_exposure[bar] = exposure_of(equity, gross)
+            write_bars(bar, bar + 1, equity, account.cash, gross, bar_equity, bar_cash, bar_exposure)
             bar += 1
 
         entering = 0

@@ -105,7 +105,7 @@ def _run_part(
         book = Book((Leg(strategy, series, columns, rules_of(combinations[row])),), book_rules)
         legs, partials = pack_legs(book, (0,), (len(signals),))
         if run is None or len(partials) > len(run.partials):
-            run = Run(book, market, legs, partials)
+            run = Run(book, market, legs, partials, only_equity=True)
         run.partials = partials
         run.simulate(signals, legs)
         summarise(run.equity, book_rules.initial_cash, daily_rows, run.trades, int(run.account["trades"][0]), figures[row])
