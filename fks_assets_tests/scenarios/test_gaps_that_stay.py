@@ -12,7 +12,7 @@ import pytest
 from fks_assets.assets.freshness import behind
 from fks_assets.assets.market_data import repair
 from fks_assets.assets.market_data.due_gaps import due_tier
-from fks_assets.assets.market_data.gap_ledger import update_gaps
+from fks_assets.assets.market_data.gap_ledger import expected_window, update_gaps
 from fks_assets.assets.market_data.plan import SyncMode
 from fks_assets.assets.market_data.repair import RepairOrder, RepairReport, repair_gaps
 from fks_assets.assets.market_data.sync import sync_candles
@@ -248,3 +248,14 @@ def test_a_stretch_given_by_a_person_is_all_that_is_rebuilt_from_trades(
     batch = repair._Batch(desk.desk.stores, desk.desk.market_data, order, report, HOUR, [BTC], True)
     list(batch._rebuild([wall], {}))
     assert asked == [between]
+
+
+def test_a_replay_is_not_held_to_lack_what_came_after_its_recordings(desk: StoppedDesk, tmp_path: Path) -> None:
+    settings = desk.desk.settings
+    simulator = settings.simulator.model_copy(update={"replay": tmp_path})
+    stores = Stores(settings.model_copy(update={"simulator": simulator}))
+    heads = stores.candles.heads("ohlcv", "1h", [BTC])
+    newest = max(head.last_open or 0 for head in heads.values())
+    later = desk.now_ms + 1000 * HOUR_MS
+    assert expected_window(stores, BTC, HOUR, heads, later)[1] == newest + HOUR_MS
+    assert expected_window(desk.desk.stores, BTC, HOUR, heads, later)[1] > newest + 900 * HOUR_MS

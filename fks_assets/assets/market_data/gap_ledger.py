@@ -42,7 +42,8 @@ def expected_window(stores: Stores, market: Market, timeframe: Timeframe, heads:
     """Return [start, end) of the grid on which a market should have candles at a time, (0, 0) if there is none yet.
 
     It begins with the history of the settings or with the oldest stored candle, and ends TAIL_GRACE_MS ago; listing and delisting
-    of the settings cut it. A market or timeframe that is not the desk's is expected between its own first and last candle.
+    of the settings cut it. A market or timeframe that is not the desk's is expected between its own first and last candle; a
+    replay ends with its last one, as recordings do not go on until today.
     """
     mine = [head for partition, head in heads.items() if partition.market == market and head.row_count]
     first = min((head.first_open for head in mine if head.first_open is not None), default=None)
@@ -54,7 +55,10 @@ def expected_window(stores: Stores, market: Market, timeframe: Timeframe, heads:
     start = timeframe.ceil(oldest if first is None else min(oldest, first))
     listed, delisted = trading_time(settings, market, timeframe)
     start = max(start, listed)
-    return start, max(start, min(first_open_candle(at_ms, timeframe, TAIL_GRACE_MS), delisted))
+    end = min(first_open_candle(at_ms, timeframe, TAIL_GRACE_MS), delisted)
+    if settings.is_simulated and settings.simulator.replay is not None:
+        end = min(end, start if last is None else last + timeframe.milliseconds)
+    return start, max(start, end)
 
 
 def update_gaps(

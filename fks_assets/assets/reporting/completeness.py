@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from fks_assets.assets.events import final_errors
-from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.jobs import MARKET_DATA_LANE, ScheduledAsset
 from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
@@ -48,7 +48,7 @@ def build_completeness_report(settings: Settings) -> ScheduledAsset:
         "completeness",
         selection=[data_completeness],
         description="Reports how complete the candles are.",
-        tags={"dagster/priority": "-1", "dagster/max_runtime": "900"},
+        tags={**MARKET_DATA_LANE, "dagster/priority": "-1", "dagster/max_runtime": "900"},
     )
     schedule = dg.ScheduleDefinition(
         name="completeness_schedule",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fks_assets.assets.events import final_errors
-from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.jobs import MARKET_DATA_LANE, ScheduledAsset
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 
@@ -67,7 +67,7 @@ def build_recency_validation(settings: Settings) -> ScheduledAsset:
         "recency",
         selection=[recency_validation],
         description="Looks for markets without recent candles.",
-        tags={"dagster/priority": "-1", "dagster/max_runtime": "300"},
+        tags={**MARKET_DATA_LANE, "dagster/priority": "-1", "dagster/max_runtime": "300"},
     )
     schedule = dg.ScheduleDefinition(
         name="recency_schedule",
