@@ -231,7 +231,9 @@ class Examination:
         modules = [cls.__module__ for cls in type(self.strategy).__mro__]
         acting = self.checked[whole["action"][self.checked] != HOLD]
         rows = self.random.choice(acting, min(CLOCKED, len(acting)), replace=False).tolist()
-        parts = [(0, len(self.candles), [960.0 + 7]), *((row - self.lookback, row + 1, _SHIFTS) for row in rows)]
+        # Forty days and each quarter of a day later, so that a strategy that is silent at this hour is caught as well.
+        quarters = [40 * 24 + 1.0 + 6 * quarter for quarter in range(4)]
+        parts = [(0, len(self.candles), quarters), *((row - self.lookback, row + 1, _SHIFTS) for row in rows)]
         for start, stop, shifts in parts:
             part = self.candles.slice(start, stop)
             usual = columns_of(self._evaluate(part))

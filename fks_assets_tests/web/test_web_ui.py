@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import pyarrow as pa
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -169,7 +170,9 @@ def test_a_repair_launched_in_the_web_ui_empties_the_ledger(
 
 
 def _until(browser: webdriver.Chrome, condition):
-    return WebDriverWait(browser, PATIENCE_SECONDS).until(lambda _: condition())
+    # The page redraws itself while it is looked at.
+    wait = WebDriverWait(browser, PATIENCE_SECONDS, ignored_exceptions=[StaleElementReferenceException])
+    return wait.until(lambda _: condition())
 
 
 def _reload(browser: webdriver.Chrome, address: str) -> None:
