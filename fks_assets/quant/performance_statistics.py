@@ -86,8 +86,14 @@ def value_at_risk(returns: np.ndarray, tail: float = 0.05) -> float | None:
 
 
 def expected_shortfall(returns: np.ndarray, tail: float = 0.05) -> float | None:
-    """Return the mean loss, as a positive fraction, of the days at or beyond the value at risk (CVaR); None as that is."""
-    return -float(np.mean(returns[returns <= np.quantile(returns, tail)])) if len(returns) > 1 else None
+    """Return the mean loss, as a positive fraction, of the days at or beyond the value at risk (CVaR); None as that is.
+
+    Days that are equal but for rounding count as equal, so that the size of an account does not decide which are beyond it.
+    """
+    if len(returns) < 2:
+        return None
+    bound = np.quantile(returns, tail)
+    return -float(np.mean(returns[returns <= bound + 1e-12 * max(1.0, abs(bound))]))
 
 
 def tail_ratio(returns: np.ndarray) -> float | None:
