@@ -9,7 +9,7 @@ HELD, STOPPED, REACHED = 0, 1, 2
 
 
 def ratchet(side: int, stop: float, price: float, distance: float) -> float:
-    """Return the trailing stop after `price`: `distance` (a fraction) away from it, but never further from the market than before.
+    """Return the trailing stop after `price`: `distance` (a fraction) away from it, never further from the market than before.
 
     For a long position price * (1 - distance) if that is higher than `stop`, for a short one price * (1 + distance) if that is
     lower; the same where no stop was set. A distance of 0 means the stop does not trail.

@@ -1,1 +1,1 @@
-"""Backtests: signals on candles, turned into trades and an equity curve by one compiled pass. The rules: docs/backtest-rules.md."""
+"""Backtests: one compiled pass turns signals on candles into trades and an equity curve. The rules: docs/backtest-rules.md."""

@@ -1,5 +1,6 @@
 """What is run: candle series with their markets' rules, and the strategies that trade them."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,7 +59,7 @@ class MarketSeries:
         if self.finer is not None:
             check_candles(self.finer, 1, f"{self.market} finer candles")
         starts = [rules.valid_from for rules in self.rules]
-        if len(starts) > 1 and (None in starts or any(b <= a for a, b in zip(starts, starts[1:], strict=False))):  # type: ignore[operator]
+        if len(starts) > 1 and (None in starts or any(b <= a for a, b in itertools.pairwise(starts))):  # type: ignore[operator]
             raise InvalidInput(f"{self.market}: rules must ascend by valid_from, were {starts}")
         for rules in self.rules:
             if rules.market.key != self.market:
@@ -128,18 +129,18 @@ def single(
 
 
 def check_candles(candles: Candles, step_ms: int, name: str) -> None:
-    """Raise InsufficientData for no candles, InvalidInput for columns that are not sorted, finite candles at least a step apart."""
+    """Raise InsufficientData for no candles, InvalidInput unless they are sorted, finite and at least a step apart."""
     if not len(candles):
         raise InsufficientData(f"{name}: there are no candles")
     times = candles.open_time
-    if times.dtype != np.int64 or not (times[1:] - times[:-1] >= step_ms).all():
+    if times.dtype != np.int64 or (len(times) > 1 and np.subtract(times[1:], times[:-1]).min() < step_ms):
         raise InvalidInput(f"{name}: open times must be int64 and at least {step_ms} ms apart")
     for column in OHLCV_COLUMNS:
         values = getattr(candles, column)
         if values.dtype != np.float64 or values.shape != times.shape:
             raise InvalidInput(f"{name}: {column} is {values.dtype} of shape {values.shape}; it must be float64, one a candle")
-        # A sum is finite only if all values are, and a minimum is above 0 only if all are.
-        lowest = values.min()
-        if not np.isfinite(values.sum()) or lowest < 0 or (lowest == 0 and column in PRICE_COLUMNS):
-            row = int(np.argmin(np.where(np.isfinite(values), values, -np.inf)))
-            raise InvalidInput(f"{name}: {column} is {values[row]} in the candle that opens at {times[row]}; no price or volume")
+        lowest, highest = values.min(), values.max()  # both NaN where one value is
+        if not (lowest >= 0 and highest < np.inf) or (lowest == 0 and column in PRICE_COLUMNS):
+            bad = ~(np.isfinite(values) & (values >= 0)) | ((values == 0) & (column in PRICE_COLUMNS))
+            row = int(np.argmax(bad))
+            raise InvalidInput(f"{name}: {column} is {values[row]} in the candle that opens at {times[row]}")

@@ -30,7 +30,7 @@ def run_backtest(book: Book) -> BacktestResult:
 class Run:
     """The records that one pass writes. They can be used again for the next pass over the same market, as sweeps do."""
 
-    def __init__(self, book: Book, market: Market, legs: np.ndarray, partials: np.ndarray, *, only_equity: bool = False) -> None:
+    def __init__(self, book: Book, market: Market, legs: np.ndarray, partials: np.ndarray, *, only_figures: bool = False) -> None:
         self.book, self.market, self.partials = book, market, partials
         most = int((legs["signals_end"] - legs["signals_first"]).sum())
         exits = 1 + int((legs["partials_end"] - legs["partials_first"]).max())
@@ -40,15 +40,19 @@ class Run:
         self.account = np.zeros(1, layout.ACCOUNT)
         self.refused = np.zeros((len(legs), len(Refusal)), np.int64)
         self.equity = np.empty(bars)
-        self.cash, self.exposure = (np.empty(0 if only_equity else bars) for _ in range(2))
+        self.cash, self.exposure = (np.empty(0 if only_figures else bars) for _ in range(2))
         self.trades = np.empty(most * exits, layout.TRADE)
-        self.orders = np.empty(most * (exits + 1), layout.ORDER)
+        self.orders = np.empty(0 if only_figures else most * (exits + 1), layout.ORDER)
+
+        self.beginning = self._beginning(legs)
 
     def simulate(self, signals: Signals, legs: np.ndarray) -> None:
         """Make one pass from the beginning; what an earlier pass wrote is gone."""
         from fks_assets.quant.backtest.kernel import simulate
 
-        self._reset(legs)
+        for record, beginning in self.beginning:
+            record[:] = beginning
+        self.refused.fill(0)
         simulate(
             *self.market.columns,
             signals.row,
@@ -74,23 +78,21 @@ class Run:
             self.orders,
         )
 
-    def _reset(self, legs: np.ndarray) -> None:
-        book = self.book
-        self.states.fill(0)
-        self.states["signal"] = legs["signals_first"]
-        self.states["terms"] = self.market.records["terms_first"][legs["series"]]
-        self.states["last_trade"] = layout.NEVER
-        self.states["day"] = layout.NEVER
-        self.refused.fill(0)
-        for record, name in zip(self.strategies, book.strategies, strict=True):
-            budget = book.rules.budgets.get(name)
+    def _beginning(self, legs: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Return the records that change in a pass, each with what it begins as."""
+        rules = self.book.rules
+        states, strategies, account = (np.zeros_like(each) for each in (self.states, self.strategies, self.account))
+        states["signal"] = legs["signals_first"]
+        states["terms"] = self.market.records["terms_first"][legs["series"]]
+        states["last_trade"] = states["day_end"] = layout.NEVER
+        for record, name in zip(strategies, self.book.strategies, strict=True):
+            budget = rules.budgets.get(name)
             most = None if budget is None else budget.max_positions
             record["share"] = 1.0 if budget is None else budget.share
             record["max_positions"] = layout.NO_LIMIT if most is None else most
-            record["committed"], record["positions"] = 0.0, 0
-        most = book.rules.max_positions
-        cash = book.rules.initial_cash
-        self.account[0] = (cash, cash * layout.DUST, layout.NO_LIMIT if most is None else most, 0, 0, 0)
+        most, cash = rules.max_positions, rules.initial_cash
+        account[0] = (cash, cash * layout.DUST, layout.NO_LIMIT if most is None else most, 0, 0, 0)
+        return (self.states, states), (self.strategies, strategies), (self.account, account)
 
     def result(self) -> BacktestResult:
         """Return what the last pass wrote; the equity curve is not a copy, so after this no other pass may follow."""

@@ -4,7 +4,7 @@ from math import isnan, nan
 
 from fks_assets.quant.backtest.compiled import compiled
 from fks_assets.quant.backtest.fills import equity_of, slipped, snapped, terms_at, to_multiple, too_small, write_order
-from fks_assets.quant.backtest.holding import nearer, raised
+from fks_assets.quant.backtest.holding import nearer, raised, set_guards
 from fks_assets.quant.backtest.layout import SIZE_CONFIDENCE, SIZE_FRACTION, SIZE_NOTIONAL
 from fks_assets.quant.backtest.results import ENTRY, Refusal
 
@@ -31,7 +31,6 @@ def notional_wanted(leg, state, available, equity, price, confidence):
     return min(wanted, leg.leverage * leg.largest_stake * base)
 
 
-
 @compiled
 def set_levels(leg, state, price, signal_close, signal_stop, signal_target, term):
     """Set the stop of a position entered at `price` and return its target.
@@ -54,20 +53,17 @@ def set_levels(leg, state, price, signal_close, signal_stop, signal_target, term
 
 @compiled
 def enter(
-    leg, state, strategy, account, series, terms, states, orders,
+    leg, state, strategy, account, series, terms, partials, states, orders,
     time, open_, close, volume, row, side, confidence, signal_stop, signal_target,
 ):  # fmt: skip
     """Open a position at the open of candle `row`, as the signal of the candle before asks; return OPENED or why not."""
     now, before = time[row], row - 1
-    if (side > 0 and not leg.long) or (side < 0 and not leg.short):
-        return SIDE
     if now - (time[before] + series.step) > leg.oldest_signal:
         return STALE
     if now - state.last_trade < leg.cooldown:
         return COOLDOWN
-    day = now // DAY_MS
-    if day != state.day:
-        state.day, state.day_trades = day, 0
+    if now >= state.day_end:
+        state.day_end, state.day_trades = (now // DAY_MS + 1) * DAY_MS, 0
     if state.day_trades >= leg.daily_trades:
         return DAILY_LIMIT
     if account.positions >= account.max_positions or strategy.positions >= strategy.max_positions:
@@ -90,9 +86,9 @@ def enter(
     if series.impact > 0.0:
         price = slipped(open_[row], side, quantity, volume[row], series, term)
         target = set_levels(leg, state, price, close[before], signal_stop, signal_target, term)
-    quantity = min(quantity, available / (price * (1.0 / leg.leverage + term.taker)), term.max_quantity)
+    quantity = min(quantity, available / (price * (leg.margin + term.taker)), term.max_quantity)
     quantity = to_multiple(quantity, term.lot, term.lot_parts, -1)
-    level = price * (1.0 - side / leg.leverage) / (1.0 - side * leg.maintenance)
+    level = price * (leg.liquidation_of_long if side > 0 else leg.liquidation_of_short)
     state.liquidation = snapped(level, term.tick, term.tick_parts) if level > 0.0 else nan
     against = nearer(side, state.stop, state.liquidation)
     passed = side * (open_[row] - against) <= 0.0 or side * (price - target) >= 0.0
@@ -103,8 +99,11 @@ def enter(
     value = quantity * price
     fee = term.taker * value
     state.quantity, state.first_quantity, state.entry_price = quantity, quantity, price
-    state.stake, state.entry_rate, state.funding_a_coin = value / leg.leverage, term.taker, 0.0
+    state.stake, state.entry_rate, state.funding_a_coin = value * leg.margin, term.taker, 0.0
     state.target, state.mark, state.entry_row, state.partials_taken = target, price, row, 0
+    state.entry_terms = state.terms
+    state.before_rules += term.valid_from > now
+    set_guards(leg, state, partials, terms)
     account.cash -= state.stake + fee
     account.positions += 1
     strategy.committed += state.stake

@@ -19,10 +19,7 @@ def terms_at(state, series, terms, time):
     while place + 1 < series.terms_end and terms[place + 1].valid_from <= time:
         place += 1
     state.terms = place
-    if terms[place].valid_from > time:
-        state.before_rules += 1
     return terms[place]
-
 
 
 @compiled
@@ -30,7 +27,6 @@ def price_to_tick(price, term, direction):
     """Return the price on the tick, up (1) or down (-1), at least one tick."""
     rounded = to_multiple(price, term.tick, term.tick_parts, direction)
     return rounded if rounded > 0.0 or term.tick <= 0.0 else term.tick / term.tick_parts
-
 
 
 @compiled
@@ -48,13 +44,10 @@ def slipped(price, direction, quantity, volume, series, term):
     return price_to_tick(price * (1.0 + direction * part), term, direction)
 
 
-
 @compiled
 def too_small(quantity, price, term):
     """Return whether the market takes no order of this size."""
-    return (
-        quantity <= 0.0 or quantity < term.min_quantity * (1.0 - SNAP) or quantity * price < term.min_notional * (1.0 - SNAP)
-    )
+    return quantity <= 0.0 or quantity < term.min_quantity * (1.0 - SNAP) or quantity * price < term.min_notional * (1.0 - SNAP)
 
 
 @compiled
@@ -70,16 +63,16 @@ def equity_of(account, states):
     return equity, gross
 
 
-
 @compiled
 def write_order(leg, account, orders, time, side, quantity, price, fee, reason):
-    """Append one fill to the order list."""
+    """Append one fill to the order list, where one is asked for."""
+    if len(orders) == 0:
+        return
     order = orders[account.orders]
     order.market, order.strategy = leg.market, leg.strategy
     order.side, order.reason = side, reason
     order.time, order.quantity, order.price, order.fee = time, quantity, price, fee
     account.orders += 1
-
 
 
 @compiled
@@ -92,12 +85,12 @@ def pay_funding(state, account, rate, price, due, unknown):
     state.funding_unknown += unknown
 
 
-
 @compiled
-def leave(leg, state, strategy, account, trades, orders, quantity, price, rate, time, row, reason, ambiguous):
+def leave(leg, state, strategy, account, term, trades, orders, quantity, price, rate, time, row, reason, ambiguous):
     """Close `quantity` of the position at `price`: money back into the account, one trade, one order."""
+    state.before_rules += term.valid_from > time[row]
     value = quantity * state.entry_price
-    stake, entry_fee, funding = value / leg.leverage, state.entry_rate * value, state.funding_a_coin * quantity
+    stake, entry_fee, funding = value * leg.margin, state.entry_rate * value, state.funding_a_coin * quantity
     gross = state.side * (price - state.entry_price) * quantity
     fee = rate * price * quantity
     pnl = gross - entry_fee - fee - funding
@@ -124,13 +117,12 @@ def leave(leg, state, strategy, account, trades, orders, quantity, price, rate, 
             strategy.committed = 0.0
 
 
-
 @compiled
 def leave_at_market(leg, state, strategy, account, series, term, trades, orders, price, volume, time, row, reason, ambiguous):
     """Close the whole position by a market order at `price`, slipped, with the taker's fee."""
     filled = slipped(price, -state.side, state.quantity, volume, series, term)
-    leave(leg, state, strategy, account, trades, orders, state.quantity, filled, term.taker, time, row, reason, ambiguous)
-
+    quantity = state.quantity
+    leave(leg, state, strategy, account, term, trades, orders, quantity, filled, term.taker, time, row, reason, ambiguous)
 
 
 @compiled
@@ -143,4 +135,5 @@ def liquidate(leg, state, strategy, account, series, term, trades, orders, price
     bankrupt = state.entry_price * (1.0 - state.side / leg.leverage) / (1.0 - state.side * rate)
     if state.side * (filled - bankrupt) < 0.0:
         filled = bankrupt
-    leave(leg, state, strategy, account, trades, orders, state.quantity, filled, rate, time, row, LIQUIDATION, ambiguous)
+    quantity = state.quantity
+    leave(leg, state, strategy, account, term, trades, orders, quantity, filled, rate, time, row, LIQUIDATION, ambiguous)

@@ -1,6 +1,6 @@
 """Holding a position through a candle: which of its levels are reached, in which order, at which price."""
 
-from math import isnan
+from math import inf, isnan
 
 import numpy as np
 
@@ -33,17 +33,35 @@ def nearer(side, stop, liquidation):
     return stop
 
 
-
 @compiled
-def next_target(leg, state, partials, term):
-    """Return (price of the next level in the position's favour, the partial exit it belongs to or the end of those for the target)."""
+def next_target(leg, state, partials, terms):
+    """Return (the next price in the position's favour; the partial exit it belongs to, or the end of those for the target).
+
+    Partial exits are orders on the tick that the market had at the entry.
+    """
     place = leg.partials_first + state.partials_taken
     if place < leg.partials_end:
+        term = terms[state.entry_terms]
         level = state.entry_price * (1.0 + state.side * partials[place].gain)
         level = to_multiple(level, term.tick, term.tick_parts, state.side)
         if isnan(state.target) or state.side * (state.target - level) > 0.0:
             return level, place
     return state.target, leg.partials_end
+
+
+@compiled
+def set_guards(leg, state, partials, terms):
+    """Set the prices between which nothing can happen to the position: no level is reached and the stop does not trail."""
+    stop, level = nearer(state.side, state.stop, state.liquidation), next_target(leg, state, partials, terms)[0]
+    lower, upper = (stop, level) if state.side > 0 else (level, stop)
+    state.lower = -inf if isnan(lower) else lower
+    state.upper = inf if isnan(upper) else upper
+    if leg.trailing > 0.0:
+        # The price from which on the stop follows, less what rounding could make of it.
+        if state.side > 0:
+            state.upper = min(state.upper, state.stop / (1.0 - leg.trailing) * (1.0 - SNAP))
+        else:
+            state.lower = max(state.lower, state.stop / (1.0 + leg.trailing) * (1.0 + SNAP))
 
 
 @compiled
@@ -64,10 +82,10 @@ def take_part(leg, state, strategy, account, term, trades, orders, partial, pric
     if quantity >= state.quantity * (1.0 - SNAP):
         quantity = state.quantity
     if not too_small(quantity, price, term):
-        leave(leg, state, strategy, account, trades, orders, quantity, price, term.maker, time, row, PARTIAL, ambiguous)
+        leave(leg, state, strategy, account, term, trades, orders, quantity, price, term.maker, time, row, PARTIAL, ambiguous)
         if state.side != 0:
             state.quantity = cleaned(state.quantity, state.first_quantity, term)
-            state.stake = state.quantity * state.entry_price / leg.leverage
+            state.stake = state.quantity * state.entry_price * leg.margin
 
 
 @compiled
@@ -82,7 +100,7 @@ def live_through(
     term = terms_at(state, series, terms, time[row])
     tie = False
     while state.side != 0:
-        level, place = next_target(leg, state, partials, term)
+        level, place = next_target(leg, state, partials, terms)
         after = raised(leg, state, high if state.side > 0 else low, term)
         stop = nearer(state.side, state.stop, state.liquidation)
         stop_after = nearer(state.side, after, state.liquidation)
@@ -106,15 +124,16 @@ def live_through(
             take_part(leg, state, strategy, account, term, trades, orders, partials[place], price, time, row, marked)
         else:
             quantity = state.quantity
-            leave(leg, state, strategy, account, trades, orders, quantity, price, term.maker, time, row, TARGET, marked)
+            leave(leg, state, strategy, account, term, trades, orders, quantity, price, term.maker, time, row, TARGET, marked)
+    if state.side != 0:
+        set_guards(leg, state, partials, terms)
     return tie
 
 
 @compiled
 def reaches_both(leg, state, terms, partials, open_, high, low, close):
     """Return whether the candle reaches both the stop and the next level in the position's favour; nothing is changed."""
-    term = terms[state.terms]
-    level = next_target(leg, state, partials, term)[0]
+    level = next_target(leg, state, partials, terms)[0]
     stop = nearer(state.side, state.stop, state.liquidation)
     return evaluate_candle(state.side, open_, high, low, close, stop, stop, level, False)[2]
 

@@ -1,15 +1,15 @@
 """The pass over a book in time order.
 
-Each leg always has one next event: the close of the candle its position lives in, the open of the next one, or, without a position,
-the open after its next signal. So only candles with a position or a signal cost anything. At one moment come first all closes, then
-the row of the equity curve, then at the opens: funding and exits of all legs, then entries; inside each step the legs in the order
-of the book.
+Each leg always has one next event: the close of the candle its position lives in, the open of the next one, or, without a
+position, the open after its next signal. So only candles with a position or a signal cost anything. At one moment come first all
+closes, then the row of the equity curve, then at the opens funding and exits of all legs, then entries; inside each step the legs
+come in the order of the book.
 """
 
 from math import inf
 
 from fks_assets.quant.backtest.compiled import compiled, compiled_on_disk
-from fks_assets.quant.backtest.entering import OPENED, enter
+from fks_assets.quant.backtest.entering import OPENED, SIDE, enter
 from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding, terms_at
 from fks_assets.quant.backtest.holding import live_through, live_through_finer, reaches_both
 from fks_assets.quant.backtest.layout import FAR, FINER, OPTIMISTIC
@@ -19,16 +19,39 @@ NONE, OPEN, CLOSE = 0, 1, 2
 
 
 @compiled
-def wait_for_signal(leg, state, series, signal_row, time, row):
-    """Set the next event of a leg without a position: the open of the candle after its next signal from `row` on."""
+def wait_for_signal(leg, state, series, signal_row, signal_side, refused, time, row):
+    """Set the next event of a leg without a position: the open of the candle after its next signal from `row` on.
+
+    Signals for a side that it may not trade are refused on the way.
+    """
     signal = state.signal
     while signal < leg.signals_end and signal_row[signal] < row:
+        signal += 1
+    while signal < leg.signals_end and not (leg.long if signal_side[signal] > 0 else leg.short):
+        refused[SIDE] += signal_row[signal] + 1 < series.end
         signal += 1
     state.signal = signal
     state.next_event, state.next_time = NONE, FAR
     if signal < leg.signals_end and signal_row[signal] + 1 < series.end:
         state.row = signal_row[signal] + 1
         state.next_event, state.next_time = OPEN, time[state.row]
+
+
+@compiled
+def first_bar_from(bar_time, bar, moment):
+    """Return the first bar from `bar` on whose time is not before the moment, looking ahead in steps that double."""
+    step, low = 1, bar
+    while bar + step <= len(bar_time) and bar_time[bar + step - 1] < moment:
+        low = bar + step
+        step *= 2
+    high = min(bar + step, len(bar_time))
+    while low < high:
+        middle = (low + high) // 2
+        if bar_time[middle] < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @compiled
@@ -65,11 +88,9 @@ def begin_candle(
     if against and leg.exit_on_signal and not state.side * (price - state.liquidation) <= 0.0:
         may_turn = leg.short if state.side > 0 else leg.long
         term = terms_at(state, series, terms, time[row])
-        leave_at_market(
-            leg, state, strategy, account, series, term, trades, orders, price, volume[row], time, row, SIGNAL, False
-        )
+        leave_at_market(leg, state, strategy, account, series, term, trades, orders, price, volume[row], time, row, SIGNAL, False)
         state.candidate = may_turn
-    else:
+    elif not state.lower < price < state.upper:
         live_through(
             leg, state, strategy, account, series, terms, partials, trades, orders,
             time, row, price, price, price, price, volume[row], False, False,
@@ -83,8 +104,8 @@ def end_candle(
     finer_time, finer_open, finer_high, finer_low, finer_close,
 ):  # fmt: skip
     """Take a position through the whole of candle `row`, value it at the close, and close it there if no candle follows."""
-    tie = False
-    if leg.tie == FINER and reaches_both(leg, state, terms, partials, open_[row], high[row], low[row], close[row]):
+    tie, inside = False, state.lower < low[row] and high[row] < state.upper
+    if not inside and leg.tie == FINER and reaches_both(leg, state, terms, partials, open_[row], high[row], low[row], close[row]):
         tie = True
         stop, trailed = state.stop, state.trailed
         live_through_finer(
@@ -96,7 +117,7 @@ def end_candle(
         else:
             # The finer candles are incomplete: the whole candle did reach the stop, as it was at the open.
             state.stop, state.trailed = stop, trailed
-    if state.side != 0:
+    if state.side != 0 and not inside:
         tie = live_through(
             leg, state, strategy, account, series, terms, partials, trades, orders,
             time, row, open_[row], high[row], low[row], close[row], volume[row], leg.tie == OPTIMISTIC, tie,
@@ -115,6 +136,37 @@ def end_candle(
             )
 
 
+@compiled
+def coast(
+    leg, state, account, series, time, open_, high, low, close, funding, signal_row, signal_side,
+    bar, bar_equity, bar_cash, bar_exposure,
+):  # fmt: skip
+    """Hold the only position of a book of one leg over all candles in which nothing can happen to it; return the next bar.
+
+    It stops at the close of the first candle that reaches a guard, is charged funding or is the last, and at the open of the
+    first one that opens beyond a guard or may bring the signal's exit.
+    """
+    row, signal = state.row, state.signal
+    while state.lower < low[row] and high[row] < state.upper and row + 1 < series.end:
+        if len(funding) > 0 and (funding[row].due_inside > 0 or funding[row + 1].due_at_open > 0):
+            break
+        state.mark = close[row]
+        gross = state.quantity * state.mark
+        equity = account.cash + (state.stake + state.side * (state.mark - state.entry_price) * state.quantity)
+        write_bars(bar, bar + 1, equity, account.cash, gross, bar_equity, bar_cash, bar_exposure)
+        bar += 1
+        while signal < leg.signals_end and signal_row[signal] < row:
+            signal += 1
+        row += 1
+        against = signal < leg.signals_end and signal_row[signal] == row - 1 and signal_side[signal] == -state.side
+        if (against and leg.exit_on_signal) or not state.lower < open_[row] < state.upper:
+            state.next_event, state.next_time = OPEN, time[row]
+            break
+        state.next_time = time[row] + series.step
+    state.row, state.signal = row, signal
+    return bar
+
+
 @compiled_on_disk
 def simulate(
     time, open_, high, low, close, volume,
@@ -131,16 +183,28 @@ def simulate(
     account = accounts[0]
     for place in range(len(legs)):
         leg = legs[place]
-        wait_for_signal(leg, states[place], series[leg.series], signal_row, time, 0)
+        wait_for_signal(leg, states[place], series[leg.series], signal_row, signal_side, refused[place], time, 0)
     bar = 0
     equity, gross = account.cash, 0.0
     while True:
+        if len(legs) == 1 and states[0].next_event == CLOSE:
+            leg = legs[0]
+            bar = coast(
+                leg, states[0], account, series[leg.series], time, open_, high, low, close, funding, signal_row, signal_side,
+                bar, bar_equity, bar_cash, bar_exposure,
+            )  # fmt: skip
+            equity, gross = equity_of(account, states)
         now = FAR
         for place in range(len(legs)):
             now = min(now, states[place].next_time)
         unchanged = bar
-        while bar < len(bar_time) and bar_time[bar] < now:
-            bar += 1
+        if now == FAR:
+            bar = len(bar_time)
+        elif len(legs) == 1:
+            # The bars of one series are its rows.
+            bar = states[0].row - series[0].first
+        else:
+            bar = first_bar_from(bar_time, bar, now)
         write_bars(unchanged, bar, equity, account.cash, gross, bar_equity, bar_cash, bar_exposure)
         if now == FAR:
             break
@@ -160,7 +224,7 @@ def simulate(
                 if state.side == 0:
                     if leg.cooldown_after_exit:
                         state.last_trade = now
-                    wait_for_signal(leg, state, own, signal_row, time, row)
+                    wait_for_signal(leg, state, own, signal_row, signal_side, refused[place], time, row)
                 else:
                     state.row = row + 1
                     state.next_event, state.next_time = OPEN, time[row + 1]
@@ -190,7 +254,7 @@ def simulate(
                     if leg.cooldown_after_exit:
                         state.last_trade = now
                     if state.candidate == 0:
-                        wait_for_signal(leg, state, series[leg.series], signal_row, time, state.row)
+                        wait_for_signal(leg, state, series[leg.series], signal_row, signal_side, refused[place], time, state.row)
         if entering > 0:
             for place in range(len(legs)):
                 state = states[place]
@@ -199,7 +263,7 @@ def simulate(
                 state.candidate = 0
                 leg, signal = legs[place], state.signal
                 outcome = enter(
-                    leg, state, strategies[leg.strategy], account, series[leg.series], terms, states, orders,
+                    leg, state, strategies[leg.strategy], account, series[leg.series], terms, partials, states, orders,
                     time, open_, close, volume, state.row, signal_side[signal], signal_confidence[signal],
                     signal_stop[signal], signal_target[signal],
                 )  # fmt: skip
@@ -207,5 +271,5 @@ def simulate(
                     state.next_event, state.next_time = CLOSE, now + series[leg.series].step
                 else:
                     refused[place, outcome] += 1
-                    wait_for_signal(leg, state, series[leg.series], signal_row, time, state.row)
+                    wait_for_signal(leg, state, series[leg.series], signal_row, signal_side, refused[place], time, state.row)
         equity, gross = equity_of(account, states)

@@ -39,7 +39,7 @@ class Signals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """Everything of a book that the strategies do not change: candles, trading rules, funding, bars. All joined, all read-only."""
+    """What of a book the strategies do not change: candles, trading rules, funding, bars. All joined, all read-only."""
 
     series: tuple[MarketSeries, ...]
     columns: tuple[np.ndarray, ...]
@@ -129,7 +129,7 @@ def join_signals(parts: Sequence[Signals]) -> Signals:
 
 
 def pack_legs(book: Book, places: Sequence[int], lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (LEG records, PARTIAL_EXIT records); `places` are those of the legs' series, `lengths` the numbers of their signals."""
+    """Return (LEG records, PARTIAL_EXIT records), given the places of the legs' series and how many signals each leg has."""
     legs = np.zeros(len(book.legs), layout.LEG)
     strategies = {name: place for place, name in enumerate(book.strategies)}
     markets = {name: place for place, name in enumerate(book.markets)}
@@ -159,7 +159,11 @@ def write_leg_rules(record: np.void, rules: LegRules, step_ms: int) -> None:
         ("trailing", rules.trailing_percent),
     ):
         record[name] = 0.0 if percent is None else percent / 100
-    record["leverage"], record["maintenance"] = rules.leverage, rules.maintenance_margin
+    margin = 1 / rules.leverage
+    record["leverage"], record["margin"] = rules.leverage, margin
+    # Where the margin left is the maintenance margin, as a multiple of the entry price; a long one without leverage has none.
+    record["liquidation_of_long"] = (1 - margin) / (1 - rules.maintenance_margin)
+    record["liquidation_of_short"] = (1 + margin) / (1 + rules.maintenance_margin)
     record["liquidation_fee"] = rules.liquidation_fee
     record["cooldown"] = round(rules.cooldown_minutes * _MINUTE_MS)
     record["cooldown_after_exit"] = rules.cooldown_after == "exit"

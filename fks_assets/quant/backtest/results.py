@@ -62,10 +62,10 @@ class Trades:
     """One row a closed trade or partial exit, sorted by exit_time, then entry_time, then the order in which they happened.
 
     `market` and `strategy` int16 are places in BacktestResult.markets and .strategies; `side` int8 is 1 long, -1 short; times are
-    int64 UTC ms, the open time of the candle of the fill; prices (after slippage and tick rounding), `quantity` (base coin), fees,
-    `funding` (paid positive) and `pnl` (net of all three) float64 in the quote coin; `return_fraction` is pnl to the capital
-    committed at entry; `exit_reason` int8 an ExitReason; `candles_held` int32, 0 when entry and exit share a candle; `ambiguous`
-    bool where that candle reached the stop and a target, or a partial exit, so that a rule decided which came first.
+    int64 UTC ms, the open time of the candle of the fill; prices (after slippage and tick rounding), `quantity` (base coin),
+    fees, `funding` (paid positive) and `pnl` (net of all three) float64 in the quote coin; `return_fraction` is pnl to the
+    capital committed at entry; `exit_reason` int8 an ExitReason; `candles_held` int32, 0 when entry and exit share a candle;
+    `ambiguous` bool where that candle reached the stop and a target, or a partial exit, so that a rule decided what came first.
     """
 
     market: np.ndarray
@@ -133,8 +133,8 @@ class Orders:
 class LegCounts:
     """What happened in one leg besides its trades.
 
-    `ambiguous_candles` reached the stop and a target; of those, `decided_by_finer` were decided by finer candles and the others by
-    the tie rule. `funding_due` counts the fundings that a position was held through, `funding_unknown` those without a rate
+    `ambiguous_candles` reached the stop and a target; of those, `decided_by_finer` were decided by finer candles and the others
+    by the tie rule. `funding_due` counts the fundings that a position was held through, `funding_unknown` those without a rate
     (counted as 0). `before_rules` counts fills before the first known trading rules of the market, which were then applied.
     """
 
@@ -191,8 +191,8 @@ class BacktestResult:
     def order_list_hash(self) -> str:
         """Return the SHA-256, in hexadecimal, of the order list.
 
-        The bytes are: the number of orders as text, markets and strategies by name, each ended by a line feed, then the columns of
-        Orders one after another, little-endian, with -0.0 written as 0.0. Two runs agree in it exactly if every order agrees.
+        The bytes are: the number of orders as text, markets and strategies by name, each ended by a line feed, then the columns
+        of Orders one after another, little-endian, with -0.0 written as 0.0. Two runs agree in it exactly if all orders agree.
         """
         digest = hashlib.sha256("\n".join((str(len(self.orders)), *self.markets, *self.strategies, "")).encode())
         for each in fields(Orders):

@@ -1,5 +1,7 @@
 """What can be set in a backtest. A bad value is an InvalidInput of one line that names the field, the bound and the value."""
 
+import itertools
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -112,12 +114,11 @@ class LegRules(Rules):
                 f"maintenance_margin must be below 1 / leverage = {1 / self.leverage:g}, was {self.maintenance_margin}"
             )
         gains = [partial.gain_percent for partial in self.partial_exits]
-        if any(later <= earlier for earlier, later in zip(gains, gains[1:], strict=False)):
+        if any(later <= earlier for earlier, later in itertools.pairwise(gains)):
             raise ValueError(f"partial_exits must each have a larger gain_percent than the one before, were {gains}")
-        if sum(partial.part for partial in self.partial_exits) > 1:
-            raise ValueError(
-                f"partial_exits must take at most the whole position, took {sum(partial.part for partial in self.partial_exits):g}"
-            )
+        taken = math.fsum(partial.part for partial in self.partial_exits)
+        if taken > 1:
+            raise ValueError(f"partial_exits must take at most 1, the whole position, took {taken:g}")
         return self
 
 

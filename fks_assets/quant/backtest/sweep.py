@@ -1,8 +1,8 @@
 """Many combinations of parameters on one series: indicators once, signals once for all combinations that share them, and a few
 figures for each. Memory does not grow with the number of combinations but for those figures.
 
-The work is spread over threads: the compiled pass runs without Python's lock, nothing is copied to another process, and starting a
-process would take longer than a sweep does.
+The work is spread over threads: the compiled pass runs without Python's lock, nothing is copied to another process, and starting
+a process would take longer than a sweep does.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -16,8 +16,8 @@ import numpy as np
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import Run
-from fks_assets.quant.backtest.packing import Market, pack_legs, pack_market, pack_signals
-from fks_assets.quant.backtest.rules import BookRules, LegRules
+from fks_assets.quant.backtest.packing import Market, pack_legs, pack_market, pack_signals, write_leg_rules
+from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
 from fks_assets.quant.performance_series import daily_curve
 from fks_assets.quant.strategies.base import SignalColumns
 
@@ -100,13 +100,17 @@ def _run_part(
     from fks_assets.quant.backtest.summary import summarise
 
     columns = signals_of(combinations[rows[0]])
-    signals, run = pack_signals(columns), None
+    signals, step = pack_signals(columns), series.timeframe.milliseconds
+    run: Run | None = None
+    partial_exits: tuple[PartialExit, ...] = ()
     for row in rows:
-        book = Book((Leg(strategy, series, columns, rules_of(combinations[row])),), book_rules)
-        legs, partials = pack_legs(book, (0,), (len(signals),))
-        if run is None or len(partials) > len(run.partials):
-            run = Run(book, market, legs, partials, only_equity=True)
-        run.partials = partials
+        rules = rules_of(combinations[row])
+        if run is None or rules.partial_exits != partial_exits:
+            partial_exits = rules.partial_exits
+            book = Book((Leg(strategy, series, columns, rules),), book_rules)
+            legs, partials = pack_legs(book, (0,), (len(signals),))
+            run = Run(book, market, legs, partials, only_figures=True)
+        write_leg_rules(legs[0], rules, step)
         run.simulate(signals, legs)
         summarise(run.equity, book_rules.initial_cash, daily_rows, run.trades, int(run.account["trades"][0]), figures[row])
 

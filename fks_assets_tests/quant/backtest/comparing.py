@@ -45,13 +45,16 @@ def rows_of(result: BacktestResult) -> list[dict[str, object]]:
 def _compare_trades(result: BacktestResult, outcome: Outcome) -> None:
     ours = rows_of(result)
     for row, (our, their) in enumerate(zip(ours, outcome.trades, strict=False)):
-        assert {name: our[name] for name in EXACT} == {name: their[name] for name in EXACT}, f"trade {row}: {our}, reference {their}"
+        both = f"trade {row}: {our}, reference {their}"
+        assert {name: our[name] for name in EXACT} == {name: their[name] for name in EXACT}, both
         value = abs(their["entry_price"] * their["quantity"])
         lost = Decimal(LOST * result.initial_cash)
+        # Differences of larger figures are as exact as those.
+        scales = {"pnl": value, "funding": value, "return_fraction": max(abs(their["return_fraction"]), Decimal(1))}
         for name in (*PRICES, *AMOUNTS):
-            scale = {"pnl": value, "funding": value, "return_fraction": max(abs(their[name]), Decimal(1))}.get(name, abs(their[name]))
+            scale = scales.get(name, abs(their[name]))
             allowed = Decimal(CLOSE) * scale + (lost if name in AMOUNTS else 0)
-            assert abs(Decimal(our[name]) - their[name]) <= allowed, f"trade {row}: {name} is {our[name]} in {our}, reference {their}"
+            assert abs(Decimal(our[name]) - their[name]) <= allowed, f"{name} is {our[name]}, {both}"
     assert len(ours) == len(outcome.trades)
 
 
@@ -70,7 +73,7 @@ def _compare_orders(result: BacktestResult, outcome: Outcome) -> None:
         assert ours == (time, market, strategy, side, reason), f"order {row}"
         lost = Decimal(LOST * result.initial_cash)
         for our, their in ((orders.quantity[row], quantity), (orders.price[row], price), (orders.fee[row], fee)):
-            assert abs(Decimal(float(our)) - their) <= Decimal(CLOSE) * abs(their) + lost, f"order {row}: {our}, reference {their}"
+            assert abs(Decimal(float(our)) - their) <= Decimal(CLOSE) * abs(their) + lost, f"order {row}: {our}, {their}"
 
 
 def _compare_equity(result: BacktestResult, outcome: Outcome) -> None:

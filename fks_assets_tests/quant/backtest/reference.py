@@ -271,7 +271,7 @@ class Reference:
         assert held is not None
         if held.partials:
             part, gain = held.partials[0]
-            level = rounded(held.price * (ONE + held.side * gain), self.terms(desk, row)["tick"], held.side > 0)
+            level = rounded(held.price * (ONE + held.side * gain), self.terms(desk, held.row)["tick"], held.side > 0)
             if held.target is None or held.side * (held.target - level) > 0:
                 return level, part
         return held.target, None
@@ -506,7 +506,7 @@ def dues_of(series: MarketSeries) -> dict[tuple[int, str], list[Decimal | None]]
     times = [int(each) for each in series.candles.open_time]
     end = times[-1] + series.timeframe.milliseconds
     rates = {int(time): maybe(rate) for time, rate in zip(funding.time, funding.rate, strict=True)}
-    moments = set(rates) | {time for time in _grid(times[0], end, funding.interval_ms)}
+    moments = set(rates) | set(_grid(times[0], end, funding.interval_ms))
     found: dict[tuple[int, str], list[Decimal | None]] = {}
     for row, time in enumerate(times):
         following = times[row + 1] if row + 1 < len(times) else end

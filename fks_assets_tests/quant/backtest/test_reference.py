@@ -2,23 +2,28 @@
 
 import gzip
 import json
+from decimal import Decimal
 from functools import lru_cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from fks_assets.quant.backtest.book import single
-from fks_assets.quant.backtest.rules import BookRules
+from fks_assets.quant.backtest.book import Book, Leg, single
+from fks_assets.quant.backtest.results import Refusal
+from fks_assets.quant.backtest.rules import BookRules, Budget, Costs, PartialExit, Sizing
 from fks_assets.quant.candles import Candles
-from fks_assets_tests.quant.backtest.books import free, judged, series
+from fks_assets.quant.market_rules import MarketRules, MarketStatus
+from fks_assets.quant.markets import parse_market
+from fks_assets.quant.strategies.base import SignalColumns
+from fks_assets_tests.quant.backtest.books import MARKET, free, judged, series
 from fks_assets_tests.quant.backtest.comparing import assert_equals_reference
 from fks_assets_tests.quant.backtest.drawing import books
 from fks_assets_tests.quant.series import recorded
 from fks_assets_tests.shared_data import SHARED, requires_shared
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def recorded_5m(base: str) -> Candles:
     assert SHARED is not None
     with gzip.open(SHARED / "data" / "ohlcv" / "binance_5m" / f"{base}_USDT-5m.json.gz") as file:
@@ -35,6 +40,62 @@ def test_breakout_on_the_whole_btc_1h_series(momentum, shorts):
     book = single("breakout", series(of), judged("breakout", of, momentum_signals=momentum), rules, BookRules(initial_cash=1e5))
     result = assert_equals_reference(book)
     assert len(result.trades) > 1000
+
+
+BINANCE = MarketRules(
+    parse_market(MARKET), MarketStatus.TRADING, Decimal("0.01"), Decimal("0.00001"), min_notional=Decimal(5), valid_from=0
+)
+
+
+@requires_shared
+@pytest.mark.parametrize("base", ["BTC", "ETH", "LTC"])
+@pytest.mark.parametrize("strategy", ["breakout", "technical"])
+def test_the_2021_5m_series_with_the_rules_of_the_exchange(base, strategy):
+    of = recorded_5m(base)
+    rules = free(cooldown_minutes=30, daily_trades=10, sizing=Sizing(kind="confidence"))
+    costs = Costs(slippage=0.0002)
+    book = single(strategy, series(of, timeframe="5m", rules=(BINANCE,)), judged(strategy, of), rules, BookRules(costs=costs))
+    assert len(assert_equals_reference(book).trades) > 50
+
+
+@requires_shared
+def test_recorded_5m_candles_decide_what_recorded_1h_candles_leave_open():
+    """The finer candles are those of the same month, so nearly every tie is decided; the rest is decided against us."""
+    finer = recorded_5m("BTC")
+    whole = recorded("BTC")
+    signals = judged("breakout", whole)
+    first, end = (int(each) for each in (finer.open_time[0] - 3_600_000, finer.open_time[-1]))
+    rows = slice(*np.searchsorted(whole.open_time, (first, end)))
+    of = whole.slice(rows.start, rows.stop)
+    columns = [getattr(signals, name)[rows] for name in ("action", "confidence", "stop", "target", "reason_codes")]
+    month = SignalColumns(*columns, signals.reasons)
+    found = {}
+    for rule in ("pessimistic", "optimistic", "finer"):
+        where = series(of, finer=finer, rules=(BINANCE,))
+        found[rule] = assert_equals_reference(single("breakout", where, month, free(tie_rule=rule)))
+    assert found["finer"].ambiguous_candles > 10
+    assert found["finer"].decided_by_finer > 0.9 * found["finer"].ambiguous_candles
+    assert found["pessimistic"].final_equity < found["finer"].final_equity < found["optimistic"].final_equity
+
+
+@requires_shared
+def test_every_rule_at_once_on_three_recorded_markets():
+    markets = [series(recorded(base).slice(-6000), f"{base}-USDT@binance") for base in ("BTC", "ETH", "LTC")]
+    rules = free(
+        sizing=Sizing(kind="risk", size=0.01, base="equity"),
+        trailing_percent=1.5,
+        partial_exits=(PartialExit(part=0.4, gain_percent=0.3),),
+        leverage=5.0,
+        cooldown_minutes=90,
+        daily_trades=4,
+        oldest_signal_candles=1.0,
+    )
+    legs = tuple(Leg(name, each, judged(name, each.candles), rules) for name in ("technical", "breakout") for each in markets)
+    budgets = {"technical": Budget(share=0.5, max_positions=2), "breakout": Budget(share=0.7)}
+    costs = Costs(slippage=0.0003, spread=0.0002, impact=0.1, impact_limit=0.1)
+    result = assert_equals_reference(Book(legs, BookRules(max_positions=4, costs=costs, budgets=budgets)))
+    assert len(result.trades) > 500
+    assert {Refusal.COOLDOWN, Refusal.DAILY_LIMIT, Refusal.POSITIONS} <= set(result.refused)
 
 
 @given(books())

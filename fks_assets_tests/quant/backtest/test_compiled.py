@@ -1,0 +1,77 @@
+"""Compiled code is kept on disk, wherever that can be; nothing of it is loaded before a backtest runs."""
+
+import os
+import subprocess
+import sys
+
+RUN = """
+from fks_assets_tests.quant.backtest.books import book, candles, free
+from fks_assets.quant.backtest.engine import run_backtest
+result = run_backtest(book(candles([(100, 101, 99, 100)] * 3), {0: (1, 95.0, 110.0)}, free()))
+from fks_assets.quant.backtest.kernel import simulate
+print(len(result.trades), sum(simulate.stats.cache_hits.values()), simulate._cache.cache_path)
+"""
+
+
+def run(script: str, **environment: str) -> list[str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    answer = subprocess.run(
+        [sys.executable, "-c", script], env=kept | environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.split()
+
+
+def test_a_second_process_loads_what_the_first_compiled(tmp_path):
+    first, second = (run(RUN, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert first[0] == second[0] == "1"
+    assert (first[1], second[1]) == ("0", "1")
+    assert second[2].startswith(str(tmp_path))
+
+
+def test_a_read_only_installation_keeps_the_code_in_the_users_cache_directory(tmp_path):
+    """The directory of the package is stood in for by a file, into which nobody can write, not even root."""
+    blocked = tmp_path / "installed"
+    blocked.touch()
+    script = f"""
+from pathlib import Path
+from fks_assets.quant.backtest import compiled
+compiled._PACKAGE = Path({str(blocked)!r})
+{RUN}"""
+    first, second = (run(script, XDG_CACHE_HOME=str(tmp_path / "cache")) for _ in range(2))
+    assert (first[1], second[1]) == ("0", "1")
+    assert second[2].startswith(str(tmp_path / "cache" / "fks_assets" / "fks-"))
+
+
+def test_without_any_home_the_code_is_kept_in_a_directory_that_is_ours_alone(tmp_path, monkeypatch):
+    from fks_assets.quant.backtest import compiled
+
+    blocked = tmp_path / "blocked"
+    blocked.touch()
+    monkeypatch.setattr(compiled, "_PACKAGE", blocked)
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiled.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    found = compiled.cache_directory.__wrapped__()
+    assert found.parent.parent == tmp_path and found.is_dir()
+    assert found.parent.stat().st_mode & 0o077 == 0
+
+
+def test_code_of_earlier_sources_is_removed(tmp_path, monkeypatch):
+    from fks_assets.quant.backtest import compiled
+
+    old = tmp_path / "__pycache__" / "fks-0.1-0123456789abcdef"
+    old.mkdir(parents=True)
+    monkeypatch.setattr(compiled, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "")
+    found = compiled.cache_directory.__wrapped__()
+    assert found.parent == old.parent and found.is_dir() and not old.exists()
+
+
+def test_books_and_rules_load_neither_numba_nor_talib():
+    script = """
+import sys
+import fks_assets.quant.backtest.book, fks_assets.quant.backtest.engine, fks_assets.quant.backtest.sweep, fks_assets.quant.stops
+print(sorted({"numba", "talib", "scipy", "llvmlite"} & set(sys.modules)))
+"""
+    assert run(script) == ["[]"]

@@ -1,0 +1,80 @@
+"""Sweeps give the figures of single backtests, whatever the number of workers, in memory that does not grow."""
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fks_assets.errors import InvalidInput
+from fks_assets.quant.backtest.book import single
+from fks_assets.quant.backtest.engine import run_backtest
+from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
+from fks_assets.quant.backtest.sweep import sweep
+from fks_assets.quant.indicators import compute_indicators, warm_rows
+from fks_assets.quant.performance import measure_backtest
+from fks_assets.quant.strategies.registry import create_strategy
+from fks_assets_tests.quant.backtest.books import free, series
+from fks_assets_tests.quant.series import synthetic
+
+OF = synthetic(4000, seed=11, volatility=0.008)
+WHERE, INDICATORS, BOOK = series(OF), compute_indicators(OF), BookRules(initial_cash=5000.0)
+COMBINATIONS = list(itertools.product((10, 20), (65.0, 80.0), (0.4, 1.0), (1.5, 3.0)))
+
+
+def signals_of(combination):
+    lookback, rsi, *_ = combination
+    strategy = create_strategy("breakout", {"lookback": lookback, "rsi_high": rsi, "rsi_low": 100 - rsi})
+    return strategy.evaluate(OF, INDICATORS, warm_rows(len(OF)))
+
+
+def rules_of(combination) -> LegRules:
+    _, _, stop, reward = combination
+    partials = (PartialExit(part=0.5, gain_percent=stop),) if reward > 2 else ()
+    return free(stop_percent=stop, target_percent=stop * reward, partial_exits=partials)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("sharing", [True, False], ids=["shared signals", "signals for each"])
+def test_every_row_has_the_figures_of_its_own_backtest(workers, sharing):
+    shared = (lambda combination: combination[:2]) if sharing else None
+    found = sweep(WHERE, COMBINATIONS, signals_of, rules_of=rules_of, shared=shared, book=BOOK, workers=workers)
+    assert found.combinations == tuple(COMBINATIONS)
+    for row, combination in enumerate(COMBINATIONS):
+        result = run_backtest(single("sweep", WHERE, signals_of(combination), rules_of(combination), BOOK))
+        performance = measure_backtest(result, int(OF.open_time[0]))
+        assert performance.total_trades > 50
+        for name, column in found.figures.items():
+            expected = getattr(performance, name)
+            assert column[row] == pytest.approx(np.nan if expected is None else expected, rel=1e-9, nan_ok=True), name
+
+
+def test_the_best_row_is_the_first_with_the_highest_figure():
+    found = sweep(WHERE, COMBINATIONS, signals_of, rules_of=rules_of, book=BOOK)
+    assert found.best("sharpe") == int(np.argmax(found.figures["sharpe"]))
+    silent = sweep(WHERE, COMBINATIONS[:1], lambda _: signals_without_any(), book=BOOK)
+    assert silent.figures["total_trades"][0] == 0 and np.isnan(silent.figures["sharpe"][0])
+    with pytest.raises(InvalidInput, match="no combination has a sharpe"):
+        silent.best()
+
+
+def signals_without_any():
+    return create_strategy("breakout").evaluate(OF, INDICATORS, np.zeros(len(OF), np.bool_))
+
+
+def test_memory_does_not_grow_with_the_number_of_combinations():
+    def peak(times: int) -> int:
+        tracemalloc.start()
+        try:
+            sweep(WHERE, COMBINATIONS * times, signals_of, rules_of=rules_of, shared=lambda each: each[:2], book=BOOK)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)
+    assert peak(20) - peak(1) < 20 * len(COMBINATIONS) * 500
+
+
+def test_the_number_of_workers_is_bounded():
+    with pytest.raises(InvalidInput, match="workers must be from 1 to 256, was 0"):
+        sweep(WHERE, COMBINATIONS, signals_of, workers=0)
