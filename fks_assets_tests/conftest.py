@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from fks_assets.stores.candles import CandleStore
     from fks_assets.stores.database import Database
 
-settings.register_profile("desk", deadline=None)
+# The same examples in every run, so that a red test is one that a change made red; RANDOM_TESTS=1 looks for new ones.
+settings.register_profile("desk", deadline=None, derandomize=not os.environ.get("RANDOM_TESTS"))
 settings.load_profile("desk")
 os.environ.setdefault("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", "1")
 _TEMPLATE = "fks_template"

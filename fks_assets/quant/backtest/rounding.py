@@ -9,6 +9,8 @@ import numpy as np
 
 # Relative: far above the error of a few floating point operations (1e-16 each), far below a tick of any real price.
 SNAP = 1e-12
+# From here on neighbouring numbers lie a whole step or more apart: every number is as good a multiple as there is.
+MOST_STEPS = 2.0**53
 
 
 def to_multiple(value: float, numerator: float, denominator: float, direction: int) -> float:
@@ -19,6 +21,8 @@ def to_multiple(value: float, numerator: float, denominator: float, direction: i
     if numerator <= 0.0:
         return value
     steps = value * denominator / numerator
+    if abs(steps) >= MOST_STEPS:
+        return value
     whole = np.rint(steps)
     if abs(steps - whole) > SNAP * abs(steps):
         whole = np.ceil(steps) if direction > 0 else np.floor(steps)
@@ -30,5 +34,7 @@ def snapped(value: float, numerator: float, denominator: float) -> float:
     if numerator <= 0.0:
         return value
     steps = value * denominator / numerator
+    if abs(steps) >= MOST_STEPS:
+        return value
     whole = np.rint(steps)
     return whole * numerator / denominator if abs(steps - whole) <= SNAP * abs(steps) else value

@@ -22,6 +22,7 @@ STEPS = [Decimal(text) for text in ("0.01", "0.05", "0.5", "0.00000001", "0.001"
         (1.999, "1", -1, 1.0),
         (100.051, "0.05", 1, 100.1),
         (100.05, "0.05", 1, 100.05),
+        (39097.36194291, "1E-18", 1, 39097.36194291),
     ],
 )
 def test_a_multiple_is_the_number_its_text_reads_as(value, step, direction, expected):
