@@ -12,15 +12,16 @@ PACKAGE = Path(__file__).resolve().parent.parent / "fks_assets"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 
-FOUNDATION = {"fks_assets.errors", "fks_assets.clock", "fks_assets.ids"}
+FOUNDATION = {"fks_assets.errors", "fks_assets.clock", "fks_assets.ids", "fks_assets.crashpoints"}
 MAY_IMPORT = {
     "quant": {"quant"},
     "stores": {"stores", "quant"},
     "exchanges": {"exchanges", "quant"},
     "simulator": {"simulator", "quant"},
+    "desk": {"desk", "stores", "exchanges", "quant", "settings"},
     "imports": {"imports", "quant", "exchanges.dialects"},
-    "resources": {"resources", "stores", "exchanges", "simulator", "quant", "settings"},
-    "assets": {"assets", "resources", "stores", "exchanges", "imports", "quant", "settings", "partitions"},
+    "resources": {"resources", "desk", "stores", "exchanges", "simulator", "quant", "settings"},
+    "assets": {"assets", "resources", "desk", "stores", "exchanges", "imports", "quant", "settings", "partitions"},
     "settings": {"quant", "exchanges.dialects", "exchanges.profile"},
     "partitions": {"quant", "settings"},
 }
@@ -28,6 +29,7 @@ NO_THIRD_PARTY = {
     "quant": {"dagster", "sqlalchemy", "ccxt", "requests", "httpx", "aiohttp", "psycopg2", "starlette", "upath"},
     "stores": {"dagster", "ccxt", "aiohttp"},
     "exchanges": {"dagster"},
+    "desk": {"dagster"},
     "simulator": {"dagster", "sqlalchemy", "ccxt"},
     "imports": {"dagster", "sqlalchemy", "ccxt"},
 }
