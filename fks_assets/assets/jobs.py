@@ -37,9 +37,18 @@ def build_jobs(timeframes: Sequence[str]) -> dict[str, UnresolvedAssetJobDefinit
     return {
         name: dg.define_asset_job(
             name,
-            selection=dg.AssetSelection.assets(*asset_names(prefixes, timeframes)),
+            selection=_selection(name, asset_names(prefixes, timeframes)),
             description=description,
             tags={**MARKET_DATA_LANE, "dagster/priority": priority, "dagster/max_runtime": str(max_runtime)},
         )
         for name, (prefixes, description, priority, max_runtime) in chains.items()
     }
+
+
+def _selection(job: str, names: Sequence[str]) -> dg.AssetSelection:
+    """Return the assets with their checks, but without them on the critical path.
+
+    The sync itself judges the markets and stops those that fail, so a check only shows it; to Dagster each costs as much as an asset.
+    """
+    chosen = dg.AssetSelection.assets(*names)
+    return chosen.without_checks() if job == "critical_path" else chosen
