@@ -155,12 +155,14 @@ def _fast_binance_rows(body: bytes) -> RawRows | None:
     from pyarrow import ArrowInvalid, BufferReader
     from pyarrow.csv import read_csv
 
+    from fks_assets.quant.arrow import numpy_array
+
     read, parse, convert = _csv_options()
     try:
         table = read_csv(BufferReader(body.translate(_TO_LINES)), read, parse, convert)
     except ArrowInvalid:
         return None
-    times, *columns, last = (column.to_numpy() for column in table.columns)
+    times, *columns, last = (numpy_array(column) for column in table.columns)
     if len(times) != count or max(int(times.max()), int(last.max())) > _LATEST_MS:
         return None
     return RawRows(times, tuple(columns), last + 1 - times)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from fks_assets.quant.arrow import arrow_array, numpy_array, text_array
 from fks_assets.quant.candles import OHLCV_COLUMNS, Candles
 
 TIME_TYPE = pa.timestamp("ms", tz="UTC")
@@ -12,12 +13,12 @@ TIME_TYPE = pa.timestamp("ms", tz="UTC")
 
 def times_to_arrow(open_time: np.ndarray) -> pa.Array:
     """Return int64 UTC milliseconds as a timestamp column."""
-    return pa.array(open_time, pa.int64()).cast(TIME_TYPE)
+    return arrow_array(open_time.astype(np.int64, copy=False)).cast(TIME_TYPE)
 
 
 def times_from_arrow(column: pa.ChunkedArray) -> np.ndarray:
     """Return a timestamp column as int64 UTC milliseconds."""
-    return column.cast(pa.int64()).to_numpy()
+    return numpy_array(column.cast(pa.int64()))
 
 
 def candles_table(parts: Sequence[tuple[Candles, str]]) -> pa.Table:
@@ -30,18 +31,19 @@ def candles_table(parts: Sequence[tuple[Candles, str]]) -> pa.Table:
     return pa.table(
         {
             "open_time": times_to_arrow(times),
-            **dict(zip(OHLCV_COLUMNS, (pa.array(value) for value in values), strict=True)),
-            "source": pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(sources)),
-            "is_synthetic": pa.array(np.zeros(len(times), np.bool_)),
+            **dict(zip(OHLCV_COLUMNS, (arrow_array(value) for value in values), strict=True)),
+            "source": pa.DictionaryArray.from_arrays(arrow_array(codes), text_array(sources)),
+            "is_synthetic": arrow_array(np.zeros(len(times), np.bool_)),
         }
     )
 
 
 def candles_from_table(table: pa.Table) -> Candles:
     """Return the candle columns of an ohlcv table."""
-    return Candles(times_from_arrow(table["open_time"]), *(table[name].to_numpy() for name in OHLCV_COLUMNS))
+    return Candles(times_from_arrow(table["open_time"]), *(numpy_array(table[name]) for name in OHLCV_COLUMNS))
 
 
 def columns_table(open_time: np.ndarray, columns: Mapping[str, np.ndarray | pa.Array]) -> pa.Table:
     """Return a table of `open_time` and named columns of the same length."""
-    return pa.table({"open_time": times_to_arrow(open_time), **columns})
+    arrays = {name: arrow_array(values) if isinstance(values, np.ndarray) else values for name, values in columns.items()}
+    return pa.table({"open_time": times_to_arrow(open_time), **arrays})

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fks_assets.clock import iso
 from fks_assets.errors import StoreError
+from fks_assets.quant.arrow import arrow_array, numpy_array
 from fks_assets.quant.candles import OHLCV_COLUMNS
 
 TIME_TYPE = pa.timestamp("ms", tz="UTC")
@@ -31,12 +32,12 @@ class Grid:
 
 def times_of(table: pa.Table, name: str = OPEN_TIME) -> np.ndarray:
     """Return a time column as int64 UTC milliseconds."""
-    return table[name].to_numpy().view(np.int64)
+    return numpy_array(table[name])
 
 
 def time_column(value_ms: int, rows: int) -> pa.Array:
     """Return a column that repeats one time."""
-    return pa.array(np.full(rows, value_ms, np.int64)).view(TIME_TYPE)
+    return arrow_array(np.full(rows, value_ms, np.int64)).view(TIME_TYPE)
 
 
 def payload_of(table: pa.Table) -> list[str]:
@@ -116,7 +117,7 @@ def _canonical_times(table: pa.Table, grid: Grid) -> pa.ChunkedArray:
             column = column.cast(TIME_TYPE)
         except pa.ArrowInvalid as error:
             raise StoreError(f"{grid.label}: an open time is not a whole millisecond") from error
-    times = column.to_numpy().view(np.int64)
+    times = numpy_array(column)
     if len(times) == 0:
         return column
     wrong = np.flatnonzero(np.diff(times) <= 0)
@@ -191,8 +192,8 @@ def _equal_values(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
 def _numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return (values with nulls as zero, mask of nulls or None)."""
     if column.null_count == 0:
-        return column.to_numpy(), None
-    nulls = column.is_null().to_numpy()
+        return numpy_array(column), None
+    nulls = numpy_array(column.is_null())
     return column.fill_null(False if pa.types.is_boolean(column.type) else 0).to_numpy(), nulls
 
 
@@ -200,6 +201,6 @@ def _text_codes(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
     """Return (texts, code of each row, -1 for null)."""
     array = column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], TEXT_TYPE)
-    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        array = array.chunk(0) if array.num_chunks else pa.nulls(0, TEXT_TYPE)
+    codes = numpy_array(array.indices.fill_null(-1) if array.null_count else array.indices)
     return array.dictionary.to_pylist(), codes

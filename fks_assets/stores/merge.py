@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from fks_assets.clock import iso
 from fks_assets.errors import StoreError
+from fks_assets.quant.arrow import arrow_array
 from fks_assets.stores.canonical import KNOWN_AT, OPEN_TIME, SUPERSEDED_AT, equal_rows, payload_of, time_column, times_of
 
 
@@ -83,7 +84,7 @@ def append_revisions(earlier: pa.Table | None, superseded: pa.Table, label: str)
     own = [KNOWN_AT, SUPERSEDED_AT]
     joined = joined.select([*(name for name in joined.column_names if name not in own), *own])
     order = np.lexsort((times_of(joined, SUPERSEDED_AT), times_of(joined, KNOWN_AT), times_of(joined)))
-    return _one_chunk(joined).take(pa.array(order))
+    return _one_chunk(joined).take(arrow_array(order))
 
 
 def rows_as_of(table: pa.Table | None, revisions: pa.Table | None, moment_ms: int) -> pa.Table | None:
@@ -138,7 +139,7 @@ def _rows(table: pa.Table, positions: np.ndarray) -> pa.Table:
     first, last = int(positions[0]), int(positions[-1])
     if last - first + 1 == len(positions):
         return table.slice(first, len(positions))
-    return _one_chunk(table).take(pa.array(positions))
+    return _one_chunk(table).take(arrow_array(positions))
 
 
 def _joined(parts: list[pa.Table]) -> pa.Table:
@@ -159,4 +160,4 @@ def _sorted(table: pa.Table) -> pa.Table:
     times = times_of(table)
     if len(times) < 2 or (np.diff(times) > 0).all():
         return table
-    return _one_chunk(table).take(pa.array(np.argsort(times, kind="stable")))
+    return _one_chunk(table).take(arrow_array(np.argsort(times, kind="stable")))

@@ -12,6 +12,7 @@ from fks_assets.assets.market_data.quarantine import resolve_ended
 from fks_assets.assets.market_data.second_exchange import show_too
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso, to_ms
 from fks_assets.errors import StoreError
+from fks_assets.quant.arrow import numpy_array
 from fks_assets.quant.candles import SUSPECT, Candles, Fault, QuarantinedRow
 from fks_assets.quant.gaps import GapStatus
 from fks_assets.quant.markets import Market
@@ -181,7 +182,7 @@ def _suspects(stores: Stores, timeframe: Timeframe, series: _Series) -> tuple[Qu
     """Return the spikes and stuck candles of a look-back. Synthetic candles repeat themselves by design and are left out."""
     quality = stores.settings.quality
     table = stores.candles.read_heads(series.heads)
-    real = ~table["is_synthetic"].to_numpy()
+    real = ~numpy_array(table["is_synthetic"])
     candles = candles_from_table(table if real.all() else table.filter(real))
     candles = candles.between(series.start_ms - (WINDOW + 1) * timeframe.milliseconds, (series.newest_open or 0) + 1)
     recent = candles.open_time >= series.start_ms
