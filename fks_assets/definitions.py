@@ -20,8 +20,12 @@ from fks_assets.assets.reporting.completeness import build_completeness_report
 from fks_assets.assets.reporting.recency import build_recency_validation
 from fks_assets.assets.schedules import TICKS, build_schedule
 from fks_assets.assets.trading.backtests import build_backtests
+from fks_assets.assets.trading.live_backtest_difference import build_live_backtest_difference
+from fks_assets.assets.trading.shadow_branch import build_shadow_branch
 from fks_assets.assets.trading.strategy_parameters import build_strategy_parameters
 from fks_assets.assets.trading.strategy_validation import build_strategy_validation
+from fks_assets.assets.trading.trade_ideas import build_trade_ideas
+from fks_assets.assets.trading.walk_forward import build_walk_forward
 from fks_assets.executors import build_executor
 from fks_assets.partitions import market_month_partitions
 from fks_assets.resources.market_data import MarketData
@@ -41,11 +45,13 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         for asset in (
             build_ohlcv_asset(timeframe, partitions),
             build_indicators_asset(timeframe, partitions),
-            build_signals_asset(timeframe, partitions, settings.strategies),
+            build_signals_asset(timeframe, partitions),
         )
     ]
     jobs = build_jobs(settings.timeframes)
     repair = build_gap_repair(settings)
+    ideas = build_trade_ideas(settings, jobs["signals"])
+    shadow = build_shadow_branch(settings)
     scheduled = [
         build_market_rules(settings),
         build_completeness_report(settings),
@@ -56,19 +62,21 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         build_strategy_parameters(settings),
         build_backtests(settings),
         build_strategy_validation(settings),
+        build_walk_forward(settings),
+        build_live_backtest_difference(settings),
     ]
     stores = Stores(settings)
     reports = Reports(settings, lambda: desk_addresses(settings.home))
     return dg.Definitions(
-        assets=[*assets, repair.asset, *(each.asset for each in scheduled)],
+        assets=[*assets, repair.asset, ideas.asset, shadow.asset, *(each.asset for each in scheduled)],
         asset_checks=[check for timeframe in timeframes for check in build_candle_checks(timeframe)],
-        jobs=[*jobs.values(), *repair.jobs, *(each.job for each in scheduled)],
+        jobs=[*jobs.values(), *repair.jobs, ideas.job, shadow.job, *(each.job for each in scheduled)],
         schedules=[
             *(build_schedule(tick, jobs[tick.job]) for tick in TICKS),
             *repair.schedules,
             *(each.schedule for each in scheduled),
         ],
-        sensors=repair.sensors,
+        sensors=[*repair.sensors, ideas.sensor],
         resources={"stores": stores, "market_data": MarketData(settings, stores), "reports": reports},
         executor=build_executor(settings.executor),
     )

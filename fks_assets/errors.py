@@ -13,6 +13,18 @@ class SettingsError(InvalidInput):
     """A setting is unknown, malformed or out of bounds; names file, key and value."""
 
 
+class Denied(InvalidInput):
+    """An order was refused by ourselves before anything was sent: a limit, a halt, a frozen market. Says which."""
+
+
+class StaleFence(Denied):
+    """Another process has taken over trading; this one may not write order intents any more."""
+
+
+class IllegalTransition(InvalidInput):
+    """An order cannot go from its status to the one asked for."""
+
+
 class InsufficientData(TradingError):
     """There are too few candles for what was asked."""
 
@@ -48,3 +60,11 @@ class ExchangeRefused(ExchangeError):
 
 class InvalidResponse(ExchangeError):
     """The exchange answered with something that is not what its API promises; nothing of it was used."""
+
+
+class NotSent(ExchangeUnavailable):
+    """The call never left this machine: no connection, no place within the limits, or a clock that is not to be trusted."""
+
+
+class OrderError(TradingError):
+    """An order could not be carried out or its outcome not be settled; the ledger says where it stands."""

@@ -7,12 +7,17 @@ import dagster as dg
 from fks_assets.clock import MILLISECONDS_PER_DAY, to_datetime, to_ms
 from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.strategies.registry import known_strategies
+from fks_assets.quant.timeframes import month_of, month_window
 from fks_assets.settings import Settings
 
 # Jobs whose partitions are UTC days: a run without a partition is of today.
-DAY_JOBS = frozenset({"rules", "parameters", "validation"})
+DAY_JOBS = frozenset({"rules", "parameters", "validation", "ideas"})
 # Jobs whose partitions are UTC day × strategy: a run without a partition is of today and every strategy.
 STRATEGY_DAY_JOBS = frozenset({"backtest"})
+# Likewise, of the day before: they look at a day that is over.
+STRATEGY_YESTERDAY_JOBS = frozenset({"differences"})
+# Jobs whose partitions are UTC months that have ended × strategy: a run without a partition is of the last one, every strategy.
+STRATEGY_MONTH_JOBS = frozenset({"walk_forward_windows"})
 
 
 def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
@@ -45,16 +50,47 @@ def strategy_day_range(day: str) -> dict[str, str]:
     return {"dagster/asset_partition_range_start": f"{day}|{first}", "dagster/asset_partition_range_end": f"{day}|{last}"}
 
 
+def strategy_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
+    """Return UTC month × strategy, the open month left out, for every strategy of the desk; keys read `2026-11|breakout`."""
+    return dg.MultiPartitionsDefinition(
+        {
+            "month": dg.TimeWindowPartitionsDefinition(
+                start=settings.first_month, fmt="%Y-%m", cron_schedule="0 0 1 * *", timezone="UTC"
+            ),
+            "strategy": dg.StaticPartitionsDefinition(list(known_strategies())),
+        }
+    )
+
+
+def strategy_month_range(month: str) -> dict[str, str]:
+    """Return the tags that make one run cover every strategy in a month."""
+    return strategy_day_range(month)
+
+
+def last_month(timestamp_ms: int) -> str:
+    """Return the key of the last UTC month that has ended by then."""
+    return month_of(month_window(month_of(timestamp_ms))[0] - 1)
+
+
 def tags_of_today(job: str, day: str) -> dict[str, str]:
-    """Return the tags of a run of the job for a day, today; none for a job whose partitions are not of days."""
+    """Return the tags of a run of the job on a day, today; none for a job whose partitions are not of days or past months."""
     if job in STRATEGY_DAY_JOBS:
         return strategy_day_range(day)
+    if job in STRATEGY_MONTH_JOBS:
+        return strategy_month_range(last_month(day_window(day)[0]))
+    if job in STRATEGY_YESTERDAY_JOBS:
+        return strategy_day_range(day_before(day))
     return {"dagster/partition": day} if job in DAY_JOBS else {}
 
 
 def day_of(timestamp_ms: int) -> str:
     """Return the key of the UTC day that contains the timestamp."""
     return to_datetime(timestamp_ms).date().isoformat()
+
+
+def day_before(day: str) -> str:
+    """Return the key of the UTC day before one."""
+    return day_of(day_window(day)[0] - 1)
 
 
 def day_window(day: str) -> tuple[int, int]:

@@ -16,13 +16,16 @@ from fks_assets.clock import to_ms
 from fks_assets.errors import InvalidInput, SettingsError
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.profile import ExchangeProfile
+from fks_assets.quant.account_rules import AccountRules
+from fks_assets.quant.idea_rules import IdeaRules
 from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.strategies.registry import create_strategy, register_folder
 from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe, month_window, parse_timeframe
 
 SHIPPED_DESK = Path(__file__).with_name("desk.toml")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT_ONLY = frozenset({"desk", "shared_data", "nightly"})
+# Read by whoever needs them, and never part of the settings: secrets and switches must not be printed or copied with them.
+ENVIRONMENT_ONLY = frozenset({"desk", "shared_data", "nightly", "credential_key", "live", "crashpoint", "crashpoint_skip"})
 
 Tier = Literal["TIER1", "TIER2", "TIER3", "TIER4"]
 
@@ -192,6 +195,8 @@ class Settings(_Section):
     retention: RetentionSettings = RetentionSettings()
     gaps: GapSettings = GapSettings()
     quality: QualitySettings = QualitySettings()
+    ideas: IdeaRules = IdeaRules()
+    accounts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], AccountRules] = {}
     strategies_folder: Path | None = None
     strategies: dict[str, dict[str, Any]] = {}
 
@@ -221,6 +226,16 @@ class Settings(_Section):
             f"quality.spike_exchange {second!r} is unknown; known: {', '.join(self.exchanges)}",
         )
         _require(second != self.exchange, f"quality.spike_exchange {second!r} is the desk's own; name another one, or none")
+        for name, account in self.accounts.items():
+            exchange = self.account_exchange(name)
+            _require(
+                exchange in self.exchanges,
+                f"accounts.{name}.exchange {exchange!r} is unknown; known: {', '.join(self.exchanges)}",
+            )
+            quotes = sorted({symbol.split("-")[1] for symbol in symbols})
+            _require(
+                account.quote in quotes, f"accounts.{name}.quote {account.quote!r} is not among the markets' {', '.join(quotes)}"
+            )
         try:
             register_folder(self.strategies_folder)
         except InvalidInput as error:
@@ -232,6 +247,10 @@ class Settings(_Section):
             except InvalidInput as error:
                 raise ValueError(f"strategies: {error}") from None
         return self
+
+    def account_exchange(self, name: str) -> str:
+        """Return the exchange on which an account of the settings trades."""
+        return self.accounts[name].exchange or self.exchange
 
     @property
     def candle_location(self) -> str:

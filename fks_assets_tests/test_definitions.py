@@ -35,6 +35,12 @@ def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg
         "strategy_parameters": [],
         "backtests": ["indicators_1h", "market_rules", "ohlcv_1h", "strategy_parameters"],
         "strategy_validation": ["backtests"],
+        "shadow_branch": ["indicators_1h", "market_rules", "ohlcv_1h"],
+        "live_backtest_difference": sorted(
+            f"{prefix}_{timeframe}" for prefix in ("ohlcv", "indicators", "signals") for timeframe in TIMEFRAMES
+        ),
+        "walk_forward": ["indicators_1h", "market_rules", "ohlcv_1h"],
+        "trade_ideas": ["market_rules", "signals_1h"],
     }
     for timeframe in TIMEFRAMES:
         expected[f"ohlcv_{timeframe}"] = []
@@ -72,6 +78,10 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "parameters": ["strategy_parameters"],
         "backtest": ["backtests"],
         "validation": ["strategy_validation"],
+        "shadow": ["shadow_branch"],
+        "differences": ["live_backtest_difference"],
+        "walk_forward_windows": ["walk_forward"],
+        "ideas": ["trade_ideas"],
     }
     schedules = {schedule.name: schedule for schedule in definitions.schedules or []}
     assert {name: (schedule.cron_schedule, schedule.execution_timezone) for name, schedule in schedules.items()} == {
@@ -89,10 +99,13 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "parameters_schedule": ("5 0 * * *", "UTC"),
         "backtest_schedule": ("10 0 * * *", "UTC"),
         "validation_schedule": ("0 1 * * *", "UTC"),
+        "differences_schedule": ("30 0 * * *", "UTC"),
+        "walk_forward_schedule": ("40 0 1 * *", "UTC"),
     }
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == {
-        "gap_sensor": dg.DefaultSensorStatus.RUNNING
+        "gap_sensor": dg.DefaultSensorStatus.RUNNING,
+        "ideas_sensor": dg.DefaultSensorStatus.RUNNING,
     }
 
 

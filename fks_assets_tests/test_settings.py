@@ -59,6 +59,12 @@ def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path
         ),
         (
             {},
+            {"FKS_IDEAS__RISK": "0.5"},
+            r"environment: FKS_IDEAS__RISK: ideas\.risk: .*less than or equal to 0\.1 \(value: '0\.5'\)",
+        ),
+        ({"open_from = 75": "open_from = 60"}, {}, r"desk\.toml: ideas: pending_from must be below open_from, was 60 and 60"),
+        (
+            {},
             {"FKS_QUALITY__SPIKE_EXCHANGE": "simulated"},
             r"quality\.spike_exchange 'simulated' is the desk's own; name another one, or none",
         ),

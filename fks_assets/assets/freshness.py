@@ -1,11 +1,13 @@
 """What is behind: timeframes with a closed candle that is not stored, and months whose indicators or signals are out of date."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import text
 
 from fks_assets.assets.market_data.history import history_start, trading_time
 from fks_assets.assets.market_data.quality import judge_markets
+from fks_assets.assets.trading.in_force import parameter_set_refs, stored_versions
 from fks_assets.clock import now_ms
 from fks_assets.quant.markets import Market
 from fks_assets.quant.timeframes import Timeframe, first_open_candle, months_between
@@ -78,10 +80,10 @@ _OLDEST_UNDERIVED = text(
       AND NOT EXISTS (
         SELECT 1 FROM unnest(CAST(:blocked_markets AS text[]), CAST(:blocked_months AS text[])) AS blocked (market, month)
         WHERE blocked.market = candles.market AND blocked.month = candles.month)
-      AND (derived.inputs @> jsonb_build_array(jsonb_build_object(
+      AND (derived.inputs @> (CAST(:also AS jsonb) || jsonb_build_array(jsonb_build_object(
         'asset', 'ohlcv_' || candles.timeframe,
         'partition', candles.market || '|' || candles.month,
-        'content_hash', candles.content_hash))) IS NOT TRUE
+        'content_hash', candles.content_hash)))) IS NOT TRUE
     """
 )
 
@@ -89,7 +91,8 @@ _OLDEST_UNDERIVED = text(
 def _derived_behind(stores: Stores, timeframe: Timeframe, now: int, derived: bool, signals: bool) -> int | None:
     """Return the time of the oldest month of candles from which nothing was derived as it is now, None when there is none.
 
-    A month for which a market may get no signals is not waited for, nor is an archived one.
+    Signals also count as not derived when a stored parameter set has changed since. A month for which a market may get no signals
+    is not waited for, nor is an archived one.
     """
     assets = [name for name, wanted in (("indicators", derived), ("signals", signals)) if wanted]
     if not assets:
@@ -99,7 +102,9 @@ def _derived_behind(stores: Stores, timeframe: Timeframe, now: int, derived: boo
     with stores.database.transaction() as connection:
         for asset in assets:
             left_out = blocked if asset == "signals" else []
+            also = parameter_set_refs(stored_versions(connection)) if asset == "signals" else ()
             values = {
+                "also": json.dumps([asdict(ref) for ref in also]),
                 "asset": f"{asset}_{timeframe}",
                 "timeframe": timeframe.name,
                 "markets": [market.key for market in stores.settings.market_list()],

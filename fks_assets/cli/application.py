@@ -12,7 +12,9 @@ from fks_assets.cli import (
     candles,
     completeness,
     desk,
+    evaluation,
     gaps,
+    ideas,
     importing,
     market_rules,
     quarantine,
@@ -77,5 +79,7 @@ for module in (
     upkeep,
     backtests,
     strategies,
+    evaluation,
+    ideas,
 ):
     module.register(app)

@@ -1,17 +1,23 @@
 """`fks backtest`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, market_of, period_of
+from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, market_of, number, period_of
 from fks_assets.clock import iso
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.timeframes import parse_timeframe
 
 if TYPE_CHECKING:
     from fks_assets.assets.trading.backtest_run import Backtest
+    from fks_assets.assets.trading.evidence import StrategyEvidence
+    from fks_assets.cli.backtest_search import SearchAnswer
+
+# A whole number; what it may be is said by the model that takes it.
+WHOLE = number(-(10**15), 10**15)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +33,10 @@ def backtest(
     start: FromOption = None,
     end: ToOption = None,
     parameters: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the strategy; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A parameter of the strategy, which no search changes; may be repeated."
+        ),
     ] = None,
     rules: Annotated[
         list[str] | None,
@@ -35,9 +44,43 @@ def backtest(
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the tear sheet as one HTML file.")] = None,
     trades: Annotated[bool, typer.Option("--trades", help="List every trade too.")] = False,
+    optimize: Annotated[
+        int | None, typer.Option("--optimize", parser=WHOLE, metavar="TRIALS", help="Search better parameters in so many trials.")
+    ] = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="What a search makes large: sharpe, calmar or return.")
+    ] = "sharpe",
+    least_trades: Annotated[
+        int, typer.Option("--least-trades", parser=WHOLE, metavar="N", help="Parameters with fewer trades are not chosen.")
+    ] = 10,
+    seed: Annotated[int, typer.Option("--seed", parser=WHOLE, metavar="N", help="The same seed finds the same.")] = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", parser=WHOLE, metavar="N", help="Threads; they change nothing but the time.")
+    ] = 1,
+    save: Annotated[
+        str | None, typer.Option("--save", metavar="NAME", help="Store the best parameters as a version of this parameter set.")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="WHO", help="Who saves them; it is kept.")] = None,
+    walk_forward: Annotated[
+        bool, typer.Option("--walk-forward", help="Search window by window, and try each choice on the days after it.")
+    ] = False,
+    in_days: Annotated[
+        int, typer.Option("--in-days", parser=WHOLE, metavar="DAYS", help="Days to choose on, for --walk-forward.")
+    ] = 180,
+    out_days: Annotated[
+        int, typer.Option("--out-days", parser=WHOLE, metavar="DAYS", help="Days to try on, for --walk-forward.")
+    ] = 30,
+    step_days: Annotated[
+        int | None,
+        typer.Option("--step-days", parser=WHOLE, metavar="DAYS", help="From one window to the next; --out-days if not given."),
+    ] = None,
+    anchored: Annotated[bool, typer.Option("--anchored", help="Every window chooses on all days from --from on.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Try a strategy on stored candles: trades, figures, a tear sheet. The last 365 days without --from."""
+    """Try a strategy on stored candles: trades, figures, a tear sheet. The last 365 days without --from.
+
+    With --optimize the figures are those of the best parameters found; exit 1 when none can be chosen.
+    """
     from fks_assets.settings import load_settings
 
     settings = load_settings()
@@ -45,47 +88,57 @@ def backtest(
     named = [market_of(text, settings) for text in markets or []]
     start_ms, end_ms = period_of(start, end)
     from fks_assets.assets.trading.backtest_run import backtest as run
+    from fks_assets.assets.trading.evidence import evidence_for
     from fks_assets.assets.trading.in_force import strategy_named
     from fks_assets.assets.trading.rule_options import assignments, rules_from
+    from fks_assets.cli.backtest_search import search_wanted
     from fks_assets.resources.stores import Stores
 
     leg_rules, book = rules_from(assignments(rules or [], "--rule"))
-    stores = Stores(settings)
-    subject = strategy_named(stores.database, settings, strategy, assignments(parameters or [], "--set"))
-    test = run(
-        stores,
-        subject,
-        named or settings.market_list(),
-        chosen,
-        start_ms,
-        end_ms,
-        rules=leg_rules,
-        book=book,
-        skip_missing=not named,
+    given = assignments(parameters or [], "--set")
+    wanted = search_wanted(
+        optimize,
+        {"objective": objective, "least_trades": least_trades, "seed": seed},
+        {"in_days": in_days, "out_days": out_days, "step_days": step_days, "anchored": anchored} if walk_forward else None,
+        workers=workers,
+        save=save,
+        by=by,
     )
+    stores = Stores(settings)
+    subject = strategy_named(stores.database, settings, strategy, given)
+    period = (named or settings.market_list(), chosen, start_ms, end_ms)
+    answer = None if wanted is None else wanted.run(stores, subject, *period, given, leg_rules, book, skip_missing=not named)
+    subject = subject if answer is None else answer.subject
+    test = run(stores, subject, *period, rules=leg_rules, book=book, skip_missing=not named)
+    evidence = evidence_for(stores.database, subject)
     if html is not None:
-        _write(html, test)
-    _show(test, html, trades=trades, json=json)
+        _write(html, test, evidence)
+    _show(test, html, answer, trades=trades, json=json)
+    sys.stdout.flush()
+    if answer is not None and answer.searched is not None and answer.searched.best is None:
+        raise typer.Exit(1)
 
 
-def _write(path: Path, test: "Backtest") -> None:
+def _write(path: Path, test: "Backtest", evidence: "StrategyEvidence") -> None:
     from fks_assets.assets.trading.presentation import html_of
 
     try:
-        path.write_text(html_of(test), encoding="utf-8")
+        path.write_text(html_of(test, evidence), encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"--html {path}: cannot be written: {error.strerror}") from None
 
 
-def _show(test: "Backtest", html: Path | None, *, trades: bool, json: bool) -> None:
+def _show(test: "Backtest", html: Path | None, answer: "SearchAnswer | None", *, trades: bool, json: bool) -> None:
     from fks_assets.assets.trading.presentation import figure_rows, title_of
+    from fks_assets.cli.backtest_search import show_search
     from fks_assets.cli.output import print_json, print_table
 
     simulated = any(market.endswith("@simulated") for market in test.result.markets)
     rows = _trades(test) if trades else []
     if json:
         document = {**test.document(), "simulated": simulated, "notes": test.notes, "html": None if html is None else str(html)}
-        print_json(document | ({"trades": rows} if trades else {}))
+        found = {} if answer is None else answer.document()
+        print_json(document | found | ({"trades": rows} if trades else {}))
         return
     badge = " (SIMULATED)" if simulated else ""
     period = ("Period (UTC)", f"{iso(test.start_ms)} to {iso(test.end_ms)}")
@@ -95,6 +148,8 @@ def _show(test: "Backtest", html: Path | None, *, trades: bool, json: bool) -> N
         print(note)
     if trades:
         print_table("Trades (UTC)", list(rows[0]) if rows else (), (list(row.values()) for row in rows), "none")
+    if answer is not None:
+        show_search(answer)
     if html is not None:
         print(f"Tear sheet: {html}")
 

@@ -90,14 +90,20 @@ def signals(
     timeframe: TimeframeArgument,
     start: FromOption = None,
     end: ToOption = None,
-    strategy: Annotated[str, typer.Option("--strategy", help="Whose signals.")] = "technical",
+    strategy: Annotated[str, typer.Option("--strategy", help="Whose signals, also of a set that was removed.")] = "technical",
     limit: LimitOption = 50,
     json: JsonFlag = False,
 ) -> None:
-    """Show stored signals of a strategy."""
+    """Show stored signals of a strategy, or of a parameter set of the desk."""
     from fks_assets.settings import load_settings
 
-    known = load_settings().strategies
+    settings = load_settings()
+    known = dict.fromkeys(settings.strategies)
+    if strategy not in known and (settings.database_url is not None or (settings.home / "postgres").is_dir()):
+        from fks_assets.assets.trading.in_force import stored_versions
+        from fks_assets.resources.stores import Stores
+
+        known |= stored_versions(Stores(settings).database)
     if strategy not in known:
         raise InvalidInput(f"strategy {strategy!r} is not on this desk; it has {', '.join(known)}")
     _show(f"signals.{strategy}", f"Signals of {strategy}", market, timeframe, start, end, None, limit, json)

@@ -8,7 +8,7 @@ import typer
 from fks_assets.cli.arguments import number, time_of
 from fks_assets.errors import InvalidInput
 
-DIALECTS = ("binance", "kraken")
+DIALECTS = ("binance", "kraken", "wallex", "nobitex")
 _Replay = Annotated[Path | None, typer.Option("--replay", metavar="DIR", help="Serve the recorded candles of a directory.")]
 _Faults = Annotated[Path | None, typer.Option("--faults", metavar="FILE", help="Fault rules, TOML or JSON.")]
 _Speed = Annotated[
@@ -35,7 +35,7 @@ def simulate(
     faults: _Faults = None,
     speed: _Speed = None,
     start: _Start = None,
-    dialect: Annotated[str | None, typer.Option("--dialect", help="binance or kraken; both if not given.")] = None,
+    dialect: Annotated[str | None, typer.Option("--dialect", help="binance, kraken, wallex or nobitex; all if not given.")] = None,
 ) -> None:
     """Serve a simulated exchange until Ctrl-C. What is not given comes from the settings."""
     from fks_assets.settings import load_settings

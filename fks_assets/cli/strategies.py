@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fks_assets.cli import shadows
 from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, market_of, period_of
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import InvalidInput
@@ -25,6 +26,7 @@ commands = typer.Typer(help="Show, change, validate, certify, switch off and on 
 
 
 def register(app: typer.Typer) -> None:
+    shadows.register(commands)
     app.add_typer(commands, name="strategies")
 
 
@@ -44,6 +46,7 @@ def listed(json: JsonFlag = False) -> None:
 @commands.command()
 def show(name: NameArgument, json: JsonFlag = False) -> None:
     """Show one strategy: its parameters, every version of them, every time it was switched, certificate and backtest."""
+    from fks_assets.assets.trading.evidence import evidence_for
     from fks_assets.assets.trading.in_force import strategy_named
     from fks_assets.assets.trading.promotion import held_certificate
     from fks_assets.cli.output import print_json, print_table
@@ -58,14 +61,16 @@ def show(name: NameArgument, json: JsonFlag = False) -> None:
         states = [each.document() for each in state_history(connection, name)]
         certificate = held_certificate(connection, subject)
         result = newest_results(connection, [name]).get(name)
+        evidence = evidence_for(connection, subject).document()
     if json:
-        document = {**summary, "versions": history, "switched": states}
+        document = {**summary, "versions": history, "switched": states, "evidence": evidence}
         proof = None if certificate is None else {**certificate.document, "issued_at": iso(certificate.issued_at)}
         print_json({**document, "certificate": proof, "backtest": None if result is None else dict(result.document)})
         return
     facts = {key: value for key, value in summary.items() if key != "parameters"}
     print_table(f"Strategy {name}", ("", ""), list(facts.items()))
     print_table("Parameters", ("name", "value"), list(subject.parameters.items()))
+    print_table("Searches and walk-forward", ("", ""), list(evidence.items()))
     changes = ("version", "strategy", "parameters", "removed", "changed_at", "changed_by", "note")
     print_table("Versions (UTC)", changes, ([each[key] for key in changes] for each in history), "none: as the settings say")
     turns = ("enabled", "reason", "changed_at", "changed_by")
@@ -89,7 +94,8 @@ def validate(
     if json:
         print_json({"dry_run": dry_run, "strategies": rows})
     else:
-        columns = ("name", "passed", "enabled", "day", "reason")
+        informing = ("deflated_sharpe", "overfitting_probability", "parameter_stability", "out_of_sample_efficiency")
+        columns = ("name", "passed", "enabled", "day", *informing, "reason")
         print_table("Validation", columns, ([row[key] for key in columns] for row in rows))
     sys.stdout.flush()
     if not all(verdict.passed for verdict in verdicts):

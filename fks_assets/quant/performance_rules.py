@@ -15,6 +15,7 @@ from fks_assets.quant.performance import (
 
 COMPARISONS = {">=": operator.ge, ">": operator.gt, "<": operator.lt, "<=": operator.le}
 DECIMALS = 9  # 110 → 77 is a fall of 30 %, whatever its last bit says
+RUINED_FROM_PCT = 99.9999  # what `after_ruin` leaves of an account is less than this drawdown allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,11 @@ RULES = (Rule(SHARPE, ">=", 1.0), Rule(TOTAL_RETURN_PCT, ">", 0.0), Rule(MAX_DRA
 
 
 def broken_rules(performance: Performance, rules: Sequence[Rule] = RULES) -> tuple[str, ...]:
-    """Return one line for each rule that the figures break; none when the strategy may trade."""
-    return tuple(line for line in (rule.broken(performance) for rule in rules) if line is not None)
+    """Return one line for each rule that the figures break, before them one that says so if nothing was left of the account; none
+    when the strategy may trade.
+    """
+    lines = [line for line in (rule.broken(performance) for rule in rules) if line is not None]
+    fall = performance.max_drawdown_intraday_pct
+    if fall is not None and fall >= RUINED_FROM_PCT:
+        lines.insert(0, "The account was ruined: it lost all of its equity")
+    return tuple(lines)

@@ -21,6 +21,30 @@ def ratchet(side: int, stop: float, price: float, distance: float) -> float:
     return stop
 
 
+def entry_levels(
+    side: int,
+    price: float,
+    signal_close: float,
+    signal_stop: float,
+    signal_target: float,
+    stop_fraction: float,
+    target_fraction: float,
+    from_fill: bool,
+) -> tuple[float, float]:
+    """Return (stop, target) of a position entered at `price`, before they are rounded to the tick.
+
+    They are the signal's, or fractions of the signal's close where a fraction above 0 is given; with `from_fill` both keep their
+    distance to the fill instead of the signal's close. On the tick both are rounded up for a long position and down for a short
+    one: the stop nearer, the target further.
+    """
+    reference, moved = signal_close, 1.0
+    if from_fill:
+        reference, moved = price, price / signal_close
+    stop = reference * (1.0 - side * stop_fraction) if stop_fraction > 0.0 else signal_stop * moved
+    target = reference * (1.0 + side * target_fraction) if target_fraction > 0.0 else signal_target * moved
+    return stop, target
+
+
 def evaluate_candle(
     side: int,
     open_: float,

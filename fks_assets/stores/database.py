@@ -19,11 +19,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from fks_assets.errors import SettingsError, StoreError
 from fks_assets.stores import embedded
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0006"
 MIGRATION_LOCK = 0x666B73_0001
 DAGSTER_TABLES_LOCK = 0x666B73_0002
 DAEMON_LOCK = 0x666B73_0003
 REPAIR_LOCK = 0x666B73_0004
+TRADING_LOCK = 0x666B73_0005
 CONNECT_SECONDS = 5
 RECOVERY_ATTEMPTS = 3
 SESSION_SETTINGS = {

@@ -10,33 +10,22 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     Numeric,
     String,
     Table,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import JSONB
 
-METADATA = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-MARKET_PATTERN = "^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}@[a-z0-9]{1,20}$"
-MONTH_PATTERN = "^[0-9]{4}-(0[1-9]|1[0-2])$"
-STRATEGY_PATTERN = "^[a-z][a-z0-9_]{0,39}$"
-TIME = TIMESTAMP(timezone=True)
+from fks_assets.stores import accounting_tables, ledger_tables
+from fks_assets.stores.table_base import MARKET_PATTERN, METADATA, MONTH_PATTERN, STRATEGY_PATTERN, TIME
+from fks_assets.stores.table_base import market_column as _market
 
-
-def _market(**options: bool) -> Column[str]:
-    return Column("market", Text, nullable=False, comment="BASE-QUOTE@exchange", **options)
-
+# Imported so that METADATA knows every table, whoever asks.
+LEDGER_MODULES = (ledger_tables, accounting_tables)
 
 DATASET_HEADS = Table(
     "dataset_heads",
@@ -320,4 +309,75 @@ BACKTEST_RESULTS = Table(
     CheckConstraint("order_list_hash ~ '^[0-9a-f]{64}$' AND content_hash ~ '^[0-9a-f]{64}$'", name="hashes_form"),
     Index(None, "name", "day", "id"),
     comment="Daily backtests, the newest row of a name and day counts; rows are only ever added",
+)
+
+PARAMETER_SEARCHES = Table(
+    "parameter_searches",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, comment="of the parameter set for which was searched"),
+    Column("strategy", Text, nullable=False),
+    Column("document", JSONB, nullable=False, comment="what was searched on which candles, every trial, and what it is worth"),
+    Column("code_version", Text, nullable=False),
+    Column("parameters_hash", Text, comment="of the best parameters; NULL where no trial could be chosen"),
+    Column("content_hash", String(64), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("recorded_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint(f"name ~ '{STRATEGY_PATTERN}' AND strategy ~ '{STRATEGY_PATTERN}'", name="names_form"),
+    CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash_form"),
+    Index(None, "name", "id"),
+    comment="Searches of the parameters of a strategy; rows are only ever added",
+)
+
+WALK_FORWARD_WINDOWS = Table(
+    "walk_forward_windows",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("strategy", Text, nullable=False),
+    Column("month", Text, nullable=False, comment="out of sample; the search saw only candles before it"),
+    Column("document", JSONB, nullable=False, comment="what was chosen in sample, and what it gave out of sample"),
+    Column("code_version", Text, nullable=False),
+    Column("settings_hash", Text, nullable=False, comment="of how was searched: windows of one hash belong together"),
+    Column("content_hash", String(64), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("recorded_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint(f"strategy ~ '{STRATEGY_PATTERN}'", name="strategy_form"),
+    CheckConstraint(f"month ~ '{MONTH_PATTERN}'", name="month_form"),
+    CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash_form"),
+    Index(None, "strategy", "month", "id"),
+    comment="Out-of-sample months, the newest row of a strategy and month counts; rows are only ever added",
+)
+
+TRADE_IDEAS = Table(
+    "trade_ideas",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _market(),
+    Column("timeframe", Text, nullable=False),
+    Column("candle", TIME, nullable=False, comment="its open time"),
+    Column("content_hash", String(64), nullable=False),
+    Column("action", Text, nullable=False),
+    Column("score", Integer, nullable=False),
+    Column("band", Text, nullable=False),
+    Column("document", JSONB, nullable=False, comment="the whole idea: points, strategies, prices, sizes"),
+    Column("status", Text, nullable=False),
+    Column("created_at", TIME, nullable=False),
+    Column("expires_at", TIME, nullable=False, comment="when the candle is two timeframes old"),
+    Column("decided_at", TIME),
+    Column("decided_by", Text, comment="a person, or the desk"),
+    Column("decision_reason", Text),
+    CheckConstraint(f"market ~ '{MARKET_PATTERN}'", name="market_form"),
+    CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash_form"),
+    CheckConstraint("action IN ('BUY', 'SELL')", name="action_known"),
+    CheckConstraint("score BETWEEN 0 AND 100", name="score_in_bounds"),
+    CheckConstraint("band IN ('observe', 'pending_only', 'wait_rr', 'open_or_scale')", name="band_known"),
+    CheckConstraint("status IN ('open', 'approved', 'rejected', 'expired')", name="status_known"),
+    CheckConstraint(
+        "num_nulls(decided_at, decided_by, decision_reason) = CASE WHEN status = 'open' THEN 3 ELSE 0 END",
+        name="decision_has_who_when_why",
+    ),
+    UniqueConstraint("market", "timeframe", "candle", "content_hash", name="uq_trade_ideas_content"),
+    Index("ix_trade_ideas_open", "timeframe", "market", postgresql_where=text("status = 'open'")),
+    Index(None, "created_at"),
+    comment="What the strategies say of closed candles, and what a person made of it",
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fks_assets.assets.market_data.history import history_start
+from fks_assets.assets.trading.in_force import read_in_force
 from fks_assets.clock import now_ms
 from fks_assets.errors import TradingError
 from fks_assets.quant.timeframes import month_of
@@ -113,9 +114,9 @@ def load_progress(settings: Settings, database: "Database") -> Mapping[str, Prog
     expected = candles * len(settings.markets)
     markets = [market.key for market in settings.market_list()]
     stored = stored_rows(database, markets, {name: month_of(start) for name, start in starts.items()})
-    signals = sum(rows for dataset, rows in stored.items() if dataset.startswith("signals."))
+    in_force = read_in_force(database, settings).subjects
     return {
         "candles": Progress(stored.get("ohlcv", 0), expected),
         "indicators": Progress(stored.get("indicators", 0), expected),
-        "signals": Progress(signals, expected * len(settings.strategies)),
+        "signals": Progress(sum(stored.get(f"signals.{name}", 0) for name in in_force), expected * len(in_force)),
     }

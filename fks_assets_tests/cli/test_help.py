@@ -29,6 +29,8 @@ COMMANDS = [
     "upkeep",
     "backtest",
     "strategies",
+    "evaluate",
+    "ideas",
 ]
 
 

@@ -49,12 +49,13 @@ def plan_derivations(
     settings_hash: str,
     upstream: Sequence[str],
     lookback_rows: int,
+    also: Sequence[InputRef] = (),
 ) -> Iterator[Derivation]:
     """Yield the months of `keys` that hold candles, oldest first in each market.
 
-    The inputs of a month are its own partition of each dataset in `upstream`, and the earlier months of candles that its
-    look-back of `lookback_rows` rows reaches into. A month is up to date when inputs, code and settings are those of its last
-    materialisation.
+    The inputs of a month are its own partition of each dataset in `upstream`, the earlier months of candles that its look-back of
+    `lookback_rows` rows reaches into, and what every month is made from `also`. A month is up to date when inputs, code and
+    settings are those of its last materialisation.
     """
     markets = list(dict.fromkeys(market for market, _ in keys))
     by_market: dict[str, dict[Market, dict[str, PartitionHead]]] = {dataset: defaultdict(dict) for dataset in upstream}
@@ -70,8 +71,13 @@ def plan_derivations(
         earlier = _reach(months, month, lookback_rows)
         own = {dataset: heads[market][month] for dataset, heads in by_market.items() if month in heads[market]}
         inputs = sorted(
-            InputRef(f"{head.partition.dataset}_{timeframe}", head.partition.key, head.content_hash)
-            for head in (*earlier, *own.values())
+            [
+                *also,
+                *(
+                    InputRef(f"{head.partition.dataset}_{timeframe}", head.partition.key, head.content_hash)
+                    for head in (*earlier, *own.values())
+                ),
+            ]
         )
         key = f"{market.key}|{month}"
         last = recorded.get(key)

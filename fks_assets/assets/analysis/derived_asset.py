@@ -10,6 +10,7 @@ from fks_assets.assets.events import (
     PARTITIONS_PER_RUN,
     PartitionReport,
     asked_by_a_person,
+    final_errors,
     finished,
     materialization,
     raise_for_failures,
@@ -25,23 +26,27 @@ if TYPE_CHECKING:
 
     from fks_assets.assets.analysis.derive import Derivation
     from fks_assets.assets.analysis.write import Derived
+    from fks_assets.stores.lineage import InputRef
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a month is made: with how many candles before it, by which function, and what the web UI shows of it."""
+    """How a month is made: with how many candles before it, by which function, what the web UI shows of it, and from which
+    `inputs` besides market data; `settings_hash` is of all that is set.
+    """
 
     lookback_rows: int
     compute: "Callable[[Stores, Derivation], Mapping[str, pa.Table]]"
     metadata: "Callable[[Stores, Derived], Mapping[str, Any]]"
     settings_hash: str = ""
+    inputs: "tuple[InputRef, ...]" = ()
 
 
 def build_derived_asset(
     dataset: str,
     timeframe: Timeframe,
     partitions: dg.PartitionsDefinition,
-    recipe: Callable[[], Recipe],
+    recipe: Callable[[Stores, Callable[[str], None]], Recipe],
     *,
     description: str,
     kinds: set[str],
@@ -50,6 +55,8 @@ def build_derived_asset(
     for_trading: bool = False,
 ) -> dg.AssetsDefinition:
     """Return the asset `dataset`_`timeframe`; `recipe` is called in the run, so that defining it loads none of its libraries.
+
+    It is given the stores, and a function that writes a warning into the log.
 
     `for_trading`: a market of which a check fails is left out in the month of its newest candle, until it passes again.
     """
@@ -76,7 +83,8 @@ def build_derived_asset(
         from fks_assets.stores.market_checks import read_blocked
 
         by_person = asked_by_a_person(context)
-        used = recipe()
+        with final_errors():
+            used = recipe(stores, context.log.warning)
         plan = list(
             plan_derivations(
                 stores,
@@ -87,6 +95,7 @@ def build_derived_asset(
                 settings_hash=used.settings_hash,
                 upstream=upstream,
                 lookback_rows=used.lookback_rows,
+                also=used.inputs,
             )
         )
         derive = Derive(stores, name, timeframe, used.compute, code_version, used.settings_hash, context.run.run_id)

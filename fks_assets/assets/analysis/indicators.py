@@ -1,9 +1,12 @@
 """Indicators: one asset a timeframe, derived month by month from the candles."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from fks_assets.assets.analysis.derived_asset import Recipe, build_derived_asset
 from fks_assets.quant.timeframes import Timeframe
+from fks_assets.resources.stores import Stores
 
 CODE_VERSION = "1"
 
@@ -27,7 +30,7 @@ def build_indicators_asset(timeframe: Timeframe, partitions: dg.PartitionsDefini
     )
 
 
-def _recipe() -> Recipe:
+def _recipe(_stores: Stores, _warn: Callable[[str], None]) -> Recipe:
     from fks_assets.assets.analysis.presentation import indicator_metadata
     from fks_assets.assets.analysis.write import indicator_tables
     from fks_assets.quant.indicators import WARMUP_ROWS

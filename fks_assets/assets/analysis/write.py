@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fks_assets.assets.analysis.derive import Derivation
 from fks_assets.clock import now_ms
-from fks_assets.errors import InsufficientData
+from fks_assets.errors import InsufficientData, InvalidInput
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import INDICATOR_COLUMNS, compute_indicators, warm_rows
 from fks_assets.quant.strategies.base import SignalColumns, Strategy
@@ -45,15 +45,15 @@ class Derive:
     settings_hash: str
     run_id: str
 
-    def write(self, months: Iterable[Derivation], failed: Callable[[Derivation, InsufficientData], None]) -> Iterator[Derived]:
-        """Yield the months that were stored; `failed` is told of those whose inputs are not there."""
+    def write(self, months: Iterable[Derivation], failed: Callable[[Derivation, Exception], None]) -> Iterator[Derived]:
+        """Yield the months that were stored; `failed` is told of those that could not be computed, as when inputs are missing."""
         remaining = iter(months)
         while batch := list(islice(remaining, MONTHS_PER_TRANSACTION)):
             tables: dict[PartitionId, pa.Table] = {}
             for month in batch:
                 try:
                     computed = self.compute(self.stores, month)
-                except InsufficientData as error:
+                except (InsufficientData, InvalidInput) as error:
                     failed(month, error)
                     continue
                 tables |= {
@@ -77,7 +77,7 @@ class Derive:
         return done
 
     def _derived(self, month: Derivation, heads: Sequence[PartitionHead]) -> Derived:
-        return Derived(month, tuple(heads), combined_hash(heads))
+        return Derived(month, tuple(heads), combined_hash({head.partition.dataset: head.content_hash for head in heads}))
 
     def _record(self, derived: Derived) -> RecordedInputs:
         return RecordedInputs(
@@ -100,8 +100,15 @@ def indicator_tables(stores: Stores, month: Derivation) -> dict[str, pa.Table]:
     return {"indicators": columns_table(candles.open_time[before:], columns)}
 
 
-def signal_tables(strategies: Sequence[Strategy]) -> Callable[[Stores, Derivation], dict[str, pa.Table]]:
-    """Return the function that lets each strategy judge one month."""
+def signal_tables(
+    strategies: Mapping[str, Strategy], warn: Callable[[str], None]
+) -> Callable[[Stores, Derivation], dict[str, pa.Table]]:
+    """Return the function that lets each strategy judge one month; `strategies` are by the name of their parameter set.
+
+    One that raises an error gives no rows for that month and stops no other: `warn` is told, once for each. The function raises
+    InsufficientData when the month's indicators are missing, InvalidInput when no strategy could judge.
+    """
+    broken: set[str] = set()
 
     def compute(stores: Stores, month: Derivation) -> dict[str, pa.Table]:
         candles, before = _with_lookback(stores, month)
@@ -115,19 +122,46 @@ def signal_tables(strategies: Sequence[Strategy]) -> Callable[[Stores, Derivatio
         for name in INDICATOR_COLUMNS:
             indicators[name][before:] = stored[name].to_numpy()
         warm = warm_rows(len(candles))
-        return {
-            f"signals.{strategy.name}": _signal_table(candles.open_time, strategy.evaluate(candles, indicators, warm), before)
-            for strategy in strategies
-        }
+        tables: dict[str, pa.Table] = {}
+        for name, strategy in strategies.items():
+            lent = {column: values.copy() for column, values in indicators.items()}
+            try:
+                signals = strategy.evaluate(candles, lent, warm)
+                tables[f"signals.{name}"] = signal_table(candles.open_time[before:], signals, before)
+            except Exception as error:
+                if name not in broken:
+                    warn(f"parameter set {name} gives no signals from {month.key} on: {type(error).__name__}: {error}")
+                broken.add(name)
+        if not tables:
+            raise InvalidInput(f"none of {', '.join(strategies)} could judge it")
+        return tables
 
     return compute
 
 
-def combined_hash(heads: Sequence[PartitionHead]) -> str:
-    """Return one content hash for the datasets that one partition of an asset consists of."""
-    if len(heads) == 1:
-        return heads[0].content_hash
-    return sha256("\n".join(f"{head.partition.dataset} {head.content_hash}" for head in heads).encode()).hexdigest()
+def signal_table(open_time: np.ndarray, signals: SignalColumns, first: int = 0) -> pa.Table:
+    """Return signals as they are stored: the rows from `first` on that belong to these open times."""
+    rows = slice(first, first + len(open_time))
+    reasons = pa.DictionaryArray.from_arrays(
+        pa.array(signals.reason_codes[rows], pa.int16()), pa.array(signals.reasons, pa.string())
+    )
+    return columns_table(
+        open_time,
+        {
+            "action": pa.array(signals.action[rows], pa.int8()),
+            "confidence": signals.confidence[rows],
+            "stop": signals.stop[rows],
+            "target": signals.target[rows],
+            "reason": reasons,
+        },
+    )
+
+
+def combined_hash(datasets: Mapping[str, str]) -> str:
+    """Return one content hash for the datasets that one partition of an asset consists of, given those of each by its name."""
+    if len(datasets) == 1:
+        return next(iter(datasets.values()))
+    return sha256("\n".join(f"{name} {content_hash}" for name, content_hash in sorted(datasets.items())).encode()).hexdigest()
 
 
 def _with_lookback(stores: Stores, month: Derivation) -> tuple[Candles, int]:
@@ -143,19 +177,3 @@ def _read(stores: Stores, heads: Sequence[PartitionHead]) -> pa.Table:
         return stores.candles.read_heads(heads)
     except MissingObject as error:
         raise InsufficientData(f"{heads[-1].partition} changed while it was read: the next run derives it") from error
-
-
-def _signal_table(open_time: np.ndarray, signals: SignalColumns, before: int) -> pa.Table:
-    reasons = pa.DictionaryArray.from_arrays(
-        pa.array(signals.reason_codes[before:], pa.int16()), pa.array(signals.reasons, pa.string())
-    )
-    return columns_table(
-        open_time[before:],
-        {
-            "action": pa.array(signals.action[before:], pa.int8()),
-            "confidence": signals.confidence[before:],
-            "stop": signals.stop[before:],
-            "target": signals.target[before:],
-            "reason": reasons,
-        },
-    )

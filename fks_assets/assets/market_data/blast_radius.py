@@ -40,7 +40,9 @@ class RowChange:
 
 @dataclass(frozen=True, slots=True)
 class DependentChange:
-    """A partition that used the old value. `state`: changed, unchanged, or pending while it has not been made again."""
+    """A partition that used the old value. `state`: changed, unchanged, pending while it has not been made again, or kept: a
+    backtest or another result of its day, which nothing makes again.
+    """
 
     asset: str
     partition: str
@@ -161,6 +163,9 @@ class _Search:
         for each in lineage:
             if not any(before < record and (after is None or record < after) for record in each.records):
                 continue
+            if not _is_made_again(each.asset, self.candles.timeframe):
+                changes.append(DependentChange(each.asset, each.partition, "kept", ()))
+                continue
             made_again = next((record for record in each.records if after is not None and record > after), None)
             if after is not None and made_again is None:
                 changes.append(DependentChange(each.asset, each.partition, "pending", ()))
@@ -175,11 +180,8 @@ class _Search:
 
     def _rows(self, each: Lineage, end_ms: int | None) -> tuple[RowChange, ...]:
         """Return the rows of a dependent that were replaced from this restatement on and before `end_ms`."""
-        suffix = f"_{self.candles.timeframe}"
-        if not each.asset.endswith(suffix) or "|" not in each.partition:
-            return ()
         market, month = split_partition_key(each.partition)
-        name = each.asset.removesuffix(suffix)
+        name = each.asset.removesuffix(f"_{self.candles.timeframe}")
         partitions = [
             PartitionId(dataset, market, self.candles.timeframe, month)
             for dataset in datasets_of(self.connection, name, PartitionId(name, market, self.candles.timeframe, month))
@@ -208,6 +210,11 @@ class _Search:
         rows = old.take(pa.array(first)).select(payload_of(old)).to_pylist()
         changes = [_change(partition.dataset, time, row, found.get(time)) for time, row in zip(times.tolist(), rows, strict=True)]
         return [change for change in changes if change is not None]
+
+
+def _is_made_again(asset: str, timeframe: str) -> bool:
+    """Return whether ticks derive an asset anew when candles of the timeframe change; shadows are what a person asked for once."""
+    return asset.endswith(f"_{timeframe}") and not asset.startswith("shadow.")
 
 
 def _change(dataset: str, open_time: int, old: Values, new: Values | None) -> RowChange | None:

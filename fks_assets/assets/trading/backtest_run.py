@@ -20,6 +20,9 @@ from fks_assets.quant.candles import Candles
 from fks_assets.quant.markets import Market
 from fks_assets.quant.performance import Performance, measure
 from fks_assets.quant.performance_charts import Curve
+from fks_assets.quant.performance_ruin import after_ruin
+from fks_assets.quant.performance_series import with_base
+from fks_assets.quant.search_trials import judge_period
 from fks_assets.quant.strategies.base import SignalColumns
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
@@ -36,7 +39,9 @@ class Backtest:
 
     `start_ms` is the open time of its first candle and `end_ms` the close time of the last, within `asked_ms`; `candles` are
     those of the period by market; `left_out` says why a market that was asked for is not in it; of the markets in
-    `without_rules` no trading rules are stored.
+    `without_rules` no trading rules are stored. `time` int64 ms are the moments of `equity` and `exposure`: the start, then the
+    close of each bar. `ruined_ms` is the close of the bar after which nothing was left, else None: from
+    there on figures and curves count the account as lost, whatever `result` says its positions were worth later.
     """
 
     subject: StrategyInForce
@@ -44,6 +49,10 @@ class Backtest:
     start_ms: int
     end_ms: int
     asked_ms: tuple[int, int]
+    ruined_ms: int | None
+    time: np.ndarray
+    equity: np.ndarray
+    exposure: np.ndarray
     rules: LegRules
     book: BookRules
     result: BacktestResult
@@ -57,7 +66,7 @@ class Backtest:
     @property
     def inputs_hash(self) -> str:
         """The SHA-256, in hexadecimal, of all that was read."""
-        return sha256("\n".join(f"{ref.asset} {ref.partition} {ref.content_hash}" for ref in self.inputs).encode()).hexdigest()
+        return hash_of_inputs(self.inputs)
 
     @property
     def content_hash(self) -> str:
@@ -65,23 +74,15 @@ class Backtest:
         return sha256(json.dumps(self.outcome(), sort_keys=True).encode()).hexdigest()
 
     @property
-    def time(self) -> np.ndarray:
-        """The moments of `equity`, int64 ms: the start, then the close of each bar."""
-        return np.concatenate(([self.start_ms], self.result.equity.time))
-
-    @property
-    def equity(self) -> np.ndarray:
-        return np.concatenate(([self.result.initial_cash], self.result.equity.equity))
-
-    @property
-    def exposure(self) -> np.ndarray:
-        return np.concatenate(([0.0], self.result.equity.exposure))
-
-    @property
     def notes(self) -> list[str]:
         """What a reader has to know, in sentences."""
         result, notes = self.result, []
         step = self.timeframe.milliseconds
+        if self.ruined_ms is not None:
+            left = float(result.equity.equity[result.equity.time == self.ruined_ms][0])
+            notes.append(
+                f"The account was ruined at {iso(self.ruined_ms)}: its equity fell to {left:,.2f}; it counts as lost from there."
+            )
         if self.start_ms >= self.timeframe.ceil(self.asked_ms[0]) + step:
             notes.append(f"The stored candles begin at {iso(self.start_ms)}, not at {iso(self.asked_ms[0])}.")
         if self.end_ms <= self.timeframe.floor(self.asked_ms[1]) - step:
@@ -119,6 +120,7 @@ class Backtest:
             "ambiguous_candles": self.result.ambiguous_candles,
             "decided_by_finer": self.result.decided_by_finer,
             "order_list_hash": self.result.order_list_hash,
+            "ruined_at": iso(self.ruined_ms),
         }
 
     def document(self) -> dict[str, Any]:
@@ -143,34 +145,28 @@ def backtest(
     Signals come from the candles before the period on, so the first candle inside may act. Trading rules are those in force at
     each fill. Raises InsufficientData where candles are missing, of any market or with `skip_missing` of all.
     """
-    if not start_ms < end_ms:
-        raise InvalidInput(f"the backtest begins at {iso(start_ms)} and must end later, was {iso(end_ms)}")
-    chosen = list(dict.fromkeys(markets))
-    if (end_ms - start_ms) // timeframe.milliseconds * len(chosen) > LARGEST_SERIES:
-        raise InvalidInput(f"the period holds more than {LARGEST_SERIES:,} candles: choose a shorter one or a longer timeframe")
     book = book or BookRules()
-    finer = _finer(stores, timeframe) if rules.tie_rule == "finer" else None
     lookback = subject.strategy.lookback_rows
-    found, missing = read_series(stores, chosen, timeframe, start_ms, end_ms, lookback_rows=lookback, finer=finer)
-    if not found or (missing and not skip_missing):
-        raise InsufficientData(_what_to_do(missing, timeframe, start_ms, end_ms))
+    found, missing = read_period(stores, lookback, markets, timeframe, start_ms, end_ms, rules=rules, skip_missing=skip_missing)
     legs = tuple(_leg(subject, series, timeframe, rules) for series in found.values())
     result = run_backtest(Book(legs, book))
     candles = {leg.series.market: leg.series.candles for leg in legs}
     first = min(int(each.open_time[0]) for each in candles.values())
     hold = _holding(result.equity.time, candles, timeframe, first)
-    performance = measure(
-        np.concatenate(([first], result.equity.time)),
-        np.concatenate(([result.initial_cash], result.equity.equity)),
-        exposure=np.concatenate(([0.0], result.equity.exposure)),
-        trades=result.trades,
-        hold=(hold.time, hold.value),
-    )
+    kept, ruin = after_ruin(result.equity.equity, result.initial_cash)
+    held = np.where(np.arange(len(kept)) < (len(kept) if ruin is None else ruin), result.equity.exposure, 0.0)
+    time, equity = with_base(first, result.initial_cash, result.equity.time, kept)
+    _, exposure = with_base(first, 0.0, result.equity.time, held)
+    performance = measure(time, equity, exposure=exposure, trades=result.trades, hold=(hold.time, hold.value))
     return Backtest(
         subject=subject,
         timeframe=timeframe,
         start_ms=first,
         end_ms=int(result.equity.time[-1]),
+        ruined_ms=None if ruin is None else int(result.equity.time[ruin]),
+        time=time,
+        equity=equity,
+        exposure=exposure,
         asked_ms=(start_ms, end_ms),
         rules=rules,
         book=book,
@@ -184,12 +180,41 @@ def backtest(
     )
 
 
+def read_period(
+    stores: Stores,
+    lookback_rows: int,
+    markets: Sequence[Market],
+    timeframe: Timeframe,
+    start_ms: int,
+    end_ms: int,
+    *,
+    rules: LegRules = DESK_RULES,
+    skip_missing: bool = False,
+) -> tuple[dict[Market, SeriesRead], dict[Market, str]]:
+    """Return (what is stored of each market in the period, with history and finer candles as the rules ask, why one has none).
+
+    Raises InvalidInput for a period that is empty or too large, InsufficientData as `backtest` does.
+    """
+    if not start_ms < end_ms:
+        raise InvalidInput(f"the backtest begins at {iso(start_ms)} and must end later, was {iso(end_ms)}")
+    chosen = list(dict.fromkeys(markets))
+    if (end_ms - start_ms) // timeframe.milliseconds * len(chosen) > LARGEST_SERIES:
+        raise InvalidInput(f"the period holds more than {LARGEST_SERIES:,} candles: choose a shorter one or a longer timeframe")
+    finer = _finer(stores, timeframe) if rules.tie_rule == "finer" else None
+    found, missing = read_series(stores, chosen, timeframe, start_ms, end_ms, lookback_rows=lookback_rows, finer=finer)
+    if not found or (missing and not skip_missing):
+        raise InsufficientData(_what_to_do(missing, timeframe, start_ms, end_ms))
+    return found, missing
+
+
+def hash_of_inputs(inputs: Sequence[InputRef]) -> str:
+    """Return the SHA-256, in hexadecimal, of what was read."""
+    return sha256("\n".join(f"{ref.asset} {ref.partition} {ref.content_hash}" for ref in inputs).encode()).hexdigest()
+
+
 def judge(subject: StrategyInForce, series: SeriesRead) -> SignalColumns:
     """Return the signals of the candles inside the period, judged with the history before them."""
-    signals = subject.strategy.evaluate(series.candles, series.indicators, series.warm)
-    first = series.first
-    columns = (signals.action, signals.confidence, signals.stop, signals.target, signals.reason_codes)
-    return SignalColumns(*(column[first:] for column in columns), reasons=signals.reasons)
+    return judge_period(subject.strategy, series.candles, series.first, series.indicators, series.warm)
 
 
 def _leg(subject: StrategyInForce, series: SeriesRead, timeframe: Timeframe, rules: LegRules) -> Leg:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fks_assets.assets.trading.daily import DayOfStrategy, Period
 
 ASSET = "backtests"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def usual_timeframe(settings: Settings) -> str:
@@ -36,11 +36,21 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
     """Return the asset `backtests`, its job and its schedule."""
 
     class BacktestConfig(dg.Config):
-        """The days before the partition's day that are looked at, the candles, and the markets (all of the desk if empty)."""
+        """The days before the partition's day that are looked at, the candles, and the markets (all of the desk if empty).
+
+        With `optimize` better parameters are searched on the same days, in so many trials. They are shown and recorded; what is
+        in force stays as it is, until a person changes it with `fks strategies set`.
+        """
 
         lookback_days: int = 365
         timeframe: str = usual_timeframe(settings)
         markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
+        optimize: bool = False
+        trials: int = 100
+        objective: str = "sharpe"
+        least_trades: int = 10
+        seed: int = 0
+        workers: int = 1
 
     @dg.asset(
         description=(
@@ -71,7 +81,7 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
 
         by_person = asked_by_a_person(context)
         with final_errors():
-            period = _period(stores, config.lookback_days, config.timeframe, config.markets)
+            period = _period(stores, config)
         recorded = latest_inputs(stores.database, ASSET, context.partition_keys)
         total, details, failures = 0, dict[str, str](), list[tuple[str, Exception]]()
         for key in context.partition_keys:
@@ -87,8 +97,10 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
                 details[f"{day}|{name}"] = in_words(error)
             for name, test in found.tests.items():
                 details[f"{day}|{name}"] = f"{test.performance.total_trades} trades"
+            for name, error in found.not_searched.items():
+                context.log.warning(f"{day}: the parameters of {name} were not searched: {in_words(error)}")
             changed = key not in recorded or recorded[key].content_hash != found.content_hash
-            if found.tests and (by_person or changed):
+            if found.tests and (by_person or changed or found.searches):
                 yield materialization(
                     ASSET, CODE_VERSION, PartitionReport(key, found.content_hash, metadata=_metadata(stores, found))
                 )
@@ -125,16 +137,19 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
     return ScheduledAsset(backtests, job, schedule)
 
 
-def _period(stores: Stores, lookback_days: int, timeframe: str, markets: list[str]) -> "Period":
+def _period(stores: Stores, config: Any) -> "Period":
     from fks_assets.assets.trading.daily import Period
     from fks_assets.errors import InvalidInput
     from fks_assets.quant.markets import parse_market
+    from fks_assets.quant.optimisation import SearchRules, checked_workers
     from fks_assets.quant.timeframes import parse_timeframe
 
-    if lookback_days < 1:
-        raise InvalidInput(f"lookback_days must be at least 1, was {lookback_days}")
-    chosen = [parse_market(market) for market in markets] or stores.settings.market_list()
-    return Period(lookback_days, parse_timeframe(timeframe), chosen)
+    if config.lookback_days < 1:
+        raise InvalidInput(f"lookback_days must be at least 1, was {config.lookback_days}")
+    chosen = [parse_market(market) for market in config.markets] or stores.settings.market_list()
+    search = SearchRules(trials=config.trials, objective=config.objective, least_trades=config.least_trades, seed=config.seed)
+    wanted = search if config.optimize else None
+    return Period(config.lookback_days, parse_timeframe(config.timeframe), chosen, wanted, checked_workers(config.workers))
 
 
 def _metadata(stores: Stores, found: "DayOfStrategy") -> dict[str, Any]:
@@ -159,5 +174,21 @@ def _metadata(stores: Stores, found: "DayOfStrategy") -> dict[str, Any]:
         "content hash": found.content_hash,
         "partitions read": len({ref for test in found.tests.values() for ref in test.inputs}),
         "exchange": exchange_badge(stores),
+        **_found_parameters(found),
         **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in notes))} if notes else {}),
     }
+
+
+def _found_parameters(found: "DayOfStrategy") -> dict[str, Any]:
+    from fks_assets.assets.trading.daily import in_words
+    from fks_assets.assets.trading.search_presentation import picture_of_trials, search_row
+
+    if not found.searches and not found.not_searched:
+        return {}
+    rows = [dg.TableRecord(search_row(searched)) for searched in found.searches.values()]
+    metadata: dict[str, Any] = {"found parameters": dg.MetadataValue.table(rows)} if rows else {}
+    for name, searched in found.searches.items():
+        metadata[f"trials of {name}"] = dg.MetadataValue.md(picture_of_trials(searched))
+    if found.not_searched:
+        metadata["not searched"] = {name: in_words(error) for name, error in found.not_searched.items()}
+    return metadata

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fks_assets.assets.trading.backtest_run import Backtest, backtest
+from fks_assets.assets.trading.evidence import evidence_for
 from fks_assets.assets.trading.in_force import StrategyInForce, moment_of, strategies_in_force
 from fks_assets.assets.trading.presentation import html_of
+from fks_assets.assets.trading.search_run import Searched, ground_of, keep_search, search_parameters
 from fks_assets.clock import MILLISECONDS_PER_DAY
 from fks_assets.errors import InvalidInput, TradingError
 from fks_assets.partitions import day_window
 from fks_assets.quant.markets import Market
+from fks_assets.quant.optimisation import SearchRules
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.reports import Reports, SavedReport
 from fks_assets.resources.stores import Stores
@@ -24,22 +27,32 @@ FILES_KEPT = 500
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What daily backtests are run on: the days before the partition's day, the timeframe, and the markets."""
+    """What daily backtests are run on: the days before the partition's day, the timeframe, and the markets.
+
+    `search`: how better parameters are searched on the same period, None not at all.
+    """
 
     lookback_days: int
     timeframe: Timeframe
     markets: Sequence[Market]
+    search: SearchRules | None = None
+    workers: int = 1
 
 
 @dataclass(slots=True)
 class DayOfStrategy:
-    """The backtests of one strategy on a day, one for each of its parameter sets in force, and why one failed."""
+    """The backtests of one strategy on a day, one for each of its parameter sets in force, and why one failed.
+
+    `searches` hold what was found for each set, if it was asked for, and `not_searched` why one could not be searched.
+    """
 
     day: str
     strategy: str
     tests: dict[str, Backtest] = field(default_factory=dict)
     reports: dict[str, SavedReport] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
+    searches: dict[str, Searched] = field(default_factory=dict)
+    not_searched: dict[str, Exception] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -72,11 +85,14 @@ def run_strategy_day(
     for subject in subjects:
         try:
             test = backtest(stores, subject, period.markets, period.timeframe, start_ms, end_ms, skip_missing=True)
-            found.reports[subject.name] = reports.save(f"{FOLDER}/{day}_{subject.name}.html", html_of(test))
+            page = html_of(test, evidence_for(stores.database, subject))
+            found.reports[subject.name] = reports.save(f"{FOLDER}/{day}_{subject.name}.html", page)
         except Exception as error:
             found.failures[subject.name] = error
         else:
             found.tests[subject.name] = test
+            if period.search is not None:
+                _search(stores, found, test, period, period.search)
     if found.tests:
         _record(stores, found, code_version, run_id)
         reports.keep_newest(FOLDER, FILES_KEPT)
@@ -90,6 +106,16 @@ def _sets_of(stores: Stores, strategy: str, day: str) -> tuple[list[StrategyInFo
     owners = {name: stored[name].strategy if name in stored else name for name in unusable}
     failures: dict[str, Exception] = {name: error for name, error in unusable.items() if owners[name] == strategy}
     return [subject for subject in in_force.values() if subject.strategy.name == strategy], failures
+
+
+def _search(stores: Stores, found: DayOfStrategy, test: Backtest, period: Period, rules: SearchRules) -> None:
+    """Search on what was backtested. A set that cannot be searched keeps its backtest."""
+    name = test.subject.name
+    try:
+        ground = ground_of(stores, test.subject, period.markets, period.timeframe, *test.asked_ms, skip_missing=True)
+        found.searches[name] = search_parameters(ground, rules, workers=period.workers)
+    except Exception as error:
+        found.not_searched[name] = error
 
 
 def _record(stores: Stores, found: DayOfStrategy, code_version: str, run_id: str) -> None:
@@ -111,6 +137,9 @@ def _record(stores: Stores, found: DayOfStrategy, code_version: str, run_id: str
                     run_id=run_id,
                 ),
             )
+        for name, searched in found.searches.items():
+            keep_search(connection, searched, name, run_id=run_id)
+        searched_inputs = {ref for searched in found.searches.values() for ref in searched.ground.inputs}
         record_many(
             connection,
             [
@@ -121,7 +150,7 @@ def _record(stores: Stores, found: DayOfStrategy, code_version: str, run_id: str
                     code_version=f"{code_version} {subjects[0].code_version}",
                     settings_hash=" ".join(subject.parameters_hash for subject in subjects),
                     run_id=run_id,
-                    inputs=tuple(sorted({ref for test in tests for ref in test.inputs})),
+                    inputs=tuple(sorted({ref for test in tests for ref in test.inputs} | searched_inputs)),
                     row_count=sum(len(test.result.trades) for test in tests),
                 )
             ],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fks_assets.assets.trading.validation import Verdict
 
 ASSET = "strategy_validation"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def build_strategy_validation(settings: Settings) -> ScheduledAsset:
@@ -35,7 +35,8 @@ def build_strategy_validation(settings: Settings) -> ScheduledAsset:
     @dg.asset(
         description=(
             "Whether each strategy may go on trading. One whose own backtest of the day has a Sharpe ratio below 1, no gain or a "
-            "drawdown of 30 % or more is switched off, with a message; only a person switches it on again. A version of a "
+            "drawdown of 30 % or more is switched off, with a message; only a person switches it on again. What searches and "
+            "walk-forward windows say of it (deflated Sharpe, overfitting, stability, efficiency) is shown. A version of a "
             "strategy's code without a certificate that it uses the past alone gets one, or the reason why not. A past day is "
             "judged without switching anything."
         ),
@@ -111,6 +112,7 @@ def _record(day: str, verdicts: "Sequence[Verdict]", content_hash: str, run_id: 
         for verdict in verdicts
         if verdict.result is not None
     ]
+    inputs += sorted({ref for verdict in verdicts for ref in verdict.evidence.refs})
     return RecordedInputs(ASSET, day, content_hash, CODE_VERSION, "", run_id, tuple(inputs), len(verdicts))
 
 

@@ -1,9 +1,10 @@
 """Who may go on trading: each strategy is judged by its own backtest; those that fail are switched off, and a person is told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from fks_assets.assets.trading.evidence import NO_EVIDENCE, StrategyEvidence, evidence_for
 from fks_assets.assets.trading.in_force import StrategyInForce, strategies_in_force
 from fks_assets.clock import now_ms
 from fks_assets.errors import InvalidInput
@@ -22,7 +23,8 @@ VALIDATION = "validation"
 class Verdict:
     """How one strategy was judged. `broken`: the rules it breaks, in words; `unjudged`: why it could not be judged, else None.
 
-    `enabled` is how it stands now; `disabled_now` says that this judgement switched it off.
+    `enabled` is how it stands now; `disabled_now` says that this judgement switched it off. `evidence` informs, it judges
+    nothing.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Verdict:
     unjudged: str | None
     enabled: bool
     disabled_now: bool
+    evidence: StrategyEvidence = NO_EVIDENCE
 
     @property
     def passed(self) -> bool:
@@ -53,6 +56,7 @@ class Verdict:
             "disabled_now": self.disabled_now,
             "day": None if self.result is None else self.result.day,
             **{name: metrics.get(name) for name in ("sharpe", "total_return_pct", "max_drawdown_intraday_pct")},
+            **self.evidence.document(),
         }
 
 
@@ -80,9 +84,10 @@ def validate_strategies(
         reason = _not_judged(in_force[name], result, day)
         broken = () if reason is not None or result is None else broken_rules(performance_of(result))
         if broken and change:
-            verdicts.append(_switch_off(stores, name, result, broken))
+            verdict = _switch_off(stores, name, result, broken)
         else:
-            verdicts.append(_standing(stores, name, result, broken, reason))
+            verdict = _standing(stores, name, result, broken, reason)
+        verdicts.append(replace(verdict, evidence=evidence_for(stores.database, in_force[name])))
     unjudged = [verdict for verdict in verdicts if verdict.unjudged is not None]
     if change and unjudged:
         with stores.database.transaction() as connection:

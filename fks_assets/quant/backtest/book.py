@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fks_assets.errors import InsufficientData, InvalidInput
+from fks_assets.quant.backtest.layout import read_only
 from fks_assets.quant.backtest.rules import BookRules, Costs, LegRules
 from fks_assets.quant.candles import OHLCV_COLUMNS, PRICE_COLUMNS, Candles
 from fks_assets.quant.market_rules import MarketRules
@@ -13,6 +14,8 @@ from fks_assets.quant.strategies.base import SignalColumns
 from fks_assets.quant.timeframes import Timeframe
 
 MOST_NAMES = 32_767
+# No market trades outside these; money reckoned from anything between them stays far inside what a float can hold.
+LOWEST_PRICE, HIGHEST = 1e-30, 1e30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +67,11 @@ class MarketSeries:
         for rules in self.rules:
             if rules.market.key != self.market:
                 raise InvalidInput(f"{self.market}: rules are those of {rules.market}")
+
+    @property
+    def stated_rules(self) -> tuple[MarketRules, ...]:
+        """Return the rules that state a tick and a lot: a market that is taken off the list keeps those that it had."""
+        return tuple(rules for rules in self.rules if rules.tick_size is not None and rules.lot_size is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,18 +137,32 @@ def single(
 
 
 def check_candles(candles: Candles, step_ms: int, name: str) -> None:
-    """Raise InsufficientData for no candles, InvalidInput unless they are sorted, finite and at least a step apart."""
+    """Raise InsufficientData for no candles, InvalidInput unless they are sorted, within bounds and at least a step apart."""
     if not len(candles):
         raise InsufficientData(f"{name}: there are no candles")
+    columns = [getattr(candles, column) for column in OHLCV_COLUMNS]
     times = candles.open_time
-    if times.dtype != np.int64 or (len(times) > 1 and np.subtract(times[1:], times[:-1]).min() < step_ms):
+    for column, values in (("open_time", times), *zip(OHLCV_COLUMNS, columns, strict=True)):
+        kind = np.int64 if column == "open_time" else np.float64
+        if values.dtype != kind or values.shape != times.shape or values.ndim != 1:
+            raise InvalidInput(
+                f"{name}: {column} is {values.dtype} of shape {values.shape}; it must be {kind.__name__}, one a candle"
+            )
+    from fks_assets.quant.backtest.checking import broken
+
+    if broken(*map(read_only, (times, *columns)), step_ms, LOWEST_PRICE, HIGHEST):
+        _refuse(candles, step_ms, name)
+
+
+def _refuse(candles: Candles, step_ms: int, name: str) -> None:
+    times = candles.open_time
+    if (np.diff(times) < step_ms).any():
         raise InvalidInput(f"{name}: open times must be int64 and at least {step_ms} ms apart")
     for column in OHLCV_COLUMNS:
-        values = getattr(candles, column)
-        if values.dtype != np.float64 or values.shape != times.shape:
-            raise InvalidInput(f"{name}: {column} is {values.dtype} of shape {values.shape}; it must be float64, one a candle")
-        lowest, highest = values.min(), values.max()  # both NaN where one value is
-        if not (lowest >= 0 and highest < np.inf) or (lowest == 0 and column in PRICE_COLUMNS):
-            bad = ~(np.isfinite(values) & (values >= 0)) | ((values == 0) & (column in PRICE_COLUMNS))
-            row = int(np.argmax(bad))
+        values, least = getattr(candles, column), LOWEST_PRICE if column in PRICE_COLUMNS else 0.0
+        for row in np.flatnonzero(~((values >= least) & (values <= HIGHEST)))[:1]:
             raise InvalidInput(f"{name}: {column} is {values[row]} in the candle that opens at {times[row]}")
+    row = int(np.argmax(candles.high < candles.low))
+    raise InvalidInput(
+        f"{name}: high {candles.high[row]} is below low {candles.low[row]} in the candle that opens at {times[row]}"
+    )

@@ -10,24 +10,30 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
 
-from fks_assets.quant import stops
+from fks_assets.quant import sizing, stops
 
 _PREFIX = "fks-"
 _PACKAGE = Path(__file__).resolve().parent
 # numba sees changes of the file of the compiled function alone, not of the functions it calls: the whole text names the folder.
-_SOURCES = (Path(stops.__file__), *sorted(_PACKAGE.glob("*.py")))
+_SOURCES = (Path(stops.__file__), Path(sizing.__file__), *sorted(_PACKAGE.glob("*.py")))
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function compiled for use inside other compiled ones, always inlined.
+@cache
+def compiled(function: FunctionType) -> Callable[..., Any]:
+    """Return the function compiled for use inside other compiled ones, always inlined; plain functions that it calls likewise.
 
     Arithmetic is IEEE 754, never reordered, never fused. Without `_nrt` no references are counted: nothing compiled here makes
     an array, and counting those of the arguments at each call took half of the time.
     """
+    named = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    called = {name: compiled(each) for name, each in named.items() if isinstance(each, FunctionType)}
+    if called:
+        function = FunctionType(function.__code__, function.__globals__ | called, function.__name__)
     return numba.njit(nogil=True, error_model="numpy", fastmath=False, forceinline=True, _nrt=False)(function)
 
 

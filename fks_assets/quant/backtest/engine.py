@@ -6,7 +6,16 @@ import numpy as np
 
 from fks_assets.quant.backtest import layout
 from fks_assets.quant.backtest.book import Book
-from fks_assets.quant.backtest.packing import Market, Signals, join_signals, pack_legs, pack_market, pack_signals, series_of
+from fks_assets.quant.backtest.packing import (
+    Market,
+    Signals,
+    decimal_pair,
+    join_signals,
+    pack_legs,
+    pack_market,
+    pack_signals,
+    series_of,
+)
 from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, LegCounts, Orders, Refusal, Trades
 
 
@@ -88,10 +97,10 @@ class Run:
         for record, name in zip(strategies, self.book.strategies, strict=True):
             budget = rules.budgets.get(name)
             most = None if budget is None else budget.max_positions
-            record["share"] = 1.0 if budget is None else budget.share
+            record["share"], record["share_low"] = (1.0, 0.0) if budget is None else decimal_pair(budget.share)
             record["max_positions"] = layout.NO_LIMIT if most is None else most
         most, cash = rules.max_positions, rules.initial_cash
-        account[0] = (cash, cash * layout.DUST, layout.NO_LIMIT if most is None else most, 0, 0, 0)
+        account[0] = (*decimal_pair(cash), cash * layout.DUST, layout.NO_LIMIT if most is None else most, 0, 0, 0, 0)
         return (self.states, states), (self.strategies, strategies), (self.account, account)
 
     def result(self) -> BacktestResult:

@@ -2,27 +2,32 @@
 
 from math import inf, isnan
 
-import numpy as np
-
 from fks_assets.quant import stops
+from fks_assets.quant.backtest import pricing
 from fks_assets.quant.backtest.compiled import compiled
-from fks_assets.quant.backtest.fills import SNAP, leave, leave_at_market, liquidate, terms_at, to_multiple, too_small
+from fks_assets.quant.backtest.fills import (
+    add,
+    leave,
+    leave_at_market,
+    liquidate,
+    tail,
+    terms_at,
+    to_multiple,
+    too_small,
+)
 from fks_assets.quant.backtest.results import PARTIAL, STOP, TARGET, TRAILING
+from fks_assets.quant.backtest.rounding import SNAP
 
 HELD, STOPPED = stops.HELD, stops.STOPPED
 
-ratchet = compiled(stops.ratchet)
 evaluate_candle = compiled(stops.evaluate_candle)
+raised_stop = compiled(pricing.raised_stop)
 
 
 @compiled
 def raised(leg, state, price, term):
-    """Return the stop after the price has been seen: the trailing one on its tick where that is nearer, else the old one."""
-    trailed = ratchet(state.side, state.stop, price, leg.trailing)
-    if trailed == state.stop or isnan(trailed):
-        return state.stop
-    trailed = to_multiple(trailed, term.tick, term.tick_parts, state.side)
-    return state.stop if state.side * (trailed - state.stop) <= 0.0 else trailed
+    """Return the stop after the price has been seen."""
+    return raised_stop(state.side, state.stop, price, leg.trailing, term.tick, term.tick_parts)
 
 
 @compiled
@@ -65,27 +70,23 @@ def set_guards(leg, state, partials, terms):
 
 
 @compiled
-def cleaned(quantity, scale, term):
-    """Return what is left of a position without the error of the subtraction, whose size is that of `scale`."""
-    if term.lot <= 0.0:
-        return quantity
-    lots = np.rint(quantity * term.lot_parts / term.lot)
-    nearest = lots * term.lot / term.lot_parts
-    return nearest if abs(nearest - quantity) <= SNAP * scale else quantity
-
-
-@compiled
-def take_part(leg, state, strategy, account, term, trades, orders, partial, price, time, row, ambiguous):
+def take_part(leg, state, strategy, account, terms, trades, orders, partial, price, time, row, ambiguous):
     """Close the part that one partial exit asks for, unless that would be below the market's smallest order."""
+    term = terms[state.terms]
     state.partials_taken += 1
     quantity = to_multiple(partial.part * state.first_quantity, term.lot, term.lot_parts, -1)
+    low = tail(quantity, term.lot, term.lot_parts)
     if quantity >= state.quantity * (1.0 - SNAP):
-        quantity = state.quantity
+        quantity, low = state.quantity, state.quantity_low
     if not too_small(quantity, price, term):
-        leave(leg, state, strategy, account, term, trades, orders, quantity, price, term.maker, time, row, PARTIAL, ambiguous)
+        left, left_low = add(state.quantity, state.quantity_low, -quantity, -low)
+        leave(
+            leg, state, strategy, account, terms, trades, orders, quantity, low, price,
+            term.maker, term.maker_low, time, row, PARTIAL, ambiguous,
+        )  # fmt: skip
         if state.side != 0:
-            state.quantity = cleaned(state.quantity, state.first_quantity, term)
-            state.stake = state.quantity * state.entry_price * leg.margin
+            state.quantity, state.quantity_low = left, left_low
+            state.stake = left * state.entry_price * leg.margin
 
 
 @compiled
@@ -113,18 +114,20 @@ def live_through(
             break
         if event == STOPPED:
             if state.side * (price - state.liquidation) <= 0.0:
-                liquidate(leg, state, strategy, account, series, term, trades, orders, price, volume, time, row, marked)
+                liquidate(leg, state, strategy, account, series, terms, trades, orders, price, volume, time, row, marked)
             else:
                 moved = state.trailed == 1 or isnan(stop) or state.side * (price - stop) > 0.0
                 reason = TRAILING if moved else STOP
                 leave_at_market(
-                    leg, state, strategy, account, series, term, trades, orders, price, volume, time, row, reason, marked
+                    leg, state, strategy, account, series, terms, trades, orders, price, volume, time, row, reason, marked
                 )
         elif place < leg.partials_end:
-            take_part(leg, state, strategy, account, term, trades, orders, partials[place], price, time, row, marked)
+            take_part(leg, state, strategy, account, terms, trades, orders, partials[place], price, time, row, marked)
         else:
-            quantity = state.quantity
-            leave(leg, state, strategy, account, term, trades, orders, quantity, price, term.maker, time, row, TARGET, marked)
+            leave(
+                leg, state, strategy, account, terms, trades, orders, state.quantity, state.quantity_low, price,
+                term.maker, term.maker_low, time, row, TARGET, marked,
+            )  # fmt: skip
     if state.side != 0:
         set_guards(leg, state, partials, terms)
     return tie

@@ -10,7 +10,7 @@ from math import inf
 
 from fks_assets.quant.backtest.compiled import compiled, compiled_on_disk
 from fks_assets.quant.backtest.entering import OPENED, SIDE, enter
-from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding, terms_at
+from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding
 from fks_assets.quant.backtest.holding import live_through, live_through_finer, reaches_both
 from fks_assets.quant.backtest.layout import FAR, FINER, OPTIMISTIC
 from fks_assets.quant.backtest.results import END, SIGNAL
@@ -79,7 +79,7 @@ def begin_candle(
     price = open_[row]
     if len(funding) > 0 and funding[row].due_at_open > 0:
         due = funding[row]
-        pay_funding(state, account, due.at_open, price, due.due_at_open, due.unknown_at_open)
+        pay_funding(state, account, terms, due.at_open, due.at_open_low, price, due.due_at_open, due.unknown_at_open)
     signal = state.signal
     while signal < leg.signals_end and signal_row[signal] < row - 1:
         signal += 1
@@ -87,8 +87,9 @@ def begin_candle(
     against = signal < leg.signals_end and signal_row[signal] == row - 1 and signal_side[signal] == -state.side
     if against and leg.exit_on_signal and not state.side * (price - state.liquidation) <= 0.0:
         may_turn = leg.short if state.side > 0 else leg.long
-        term = terms_at(state, series, terms, time[row])
-        leave_at_market(leg, state, strategy, account, series, term, trades, orders, price, volume[row], time, row, SIGNAL, False)
+        leave_at_market(
+            leg, state, strategy, account, series, terms, trades, orders, price, volume[row], time, row, SIGNAL, False
+        )
         state.candidate = may_turn
     elif not state.lower < price < state.upper:
         live_through(
@@ -128,11 +129,10 @@ def end_candle(
         state.mark = close[row]
         if len(funding) > 0 and funding[row].due_inside > 0:
             due = funding[row]
-            pay_funding(state, account, due.inside, close[row], due.due_inside, due.unknown_inside)
+            pay_funding(state, account, terms, due.inside, due.inside_low, close[row], due.due_inside, due.unknown_inside)
         if row + 1 == series.end:
-            term = terms_at(state, series, terms, time[row])
             leave_at_market(
-                leg, state, strategy, account, series, term, trades, orders, close[row], volume[row], time, row, END, False
+                leg, state, strategy, account, series, terms, trades, orders, close[row], volume[row], time, row, END, False
             )
 
 
@@ -182,7 +182,7 @@ def simulate(
     """
     account = accounts[0]
     for place in range(len(legs)):
-        leg = legs[place]
+        leg, states[place].leg = legs[place], place
         wait_for_signal(leg, states[place], series[leg.series], signal_row, signal_side, refused[place], time, 0)
     bar = 0
     equity, gross = account.cash, 0.0
@@ -209,7 +209,7 @@ def simulate(
         if now == FAR:
             break
 
-        closed = False
+        closed, account.now = False, now
         for place in range(len(legs)):
             state = states[place]
             if state.next_time == now and state.next_event == CLOSE:
@@ -263,7 +263,7 @@ def simulate(
                 state.candidate = 0
                 leg, signal = legs[place], state.signal
                 outcome = enter(
-                    leg, state, strategies[leg.strategy], account, series[leg.series], terms, partials, states, orders,
+                    leg, state, strategies[leg.strategy], account, series[leg.series], terms, partials, legs, states, orders,
                     time, open_, close, volume, state.row, signal_side[signal], signal_confidence[signal],
                     signal_stop[signal], signal_target[signal],
                 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The records that the kernel reads and writes: one row a leg, series, strategy, set of trading rules, trade or order.
 
 Prices and money are float64, times int64 UTC milliseconds, rows places in the joined candle columns, shares and rates fractions.
+A field that ends in _low makes a pair of the one before it (pairs.py); in markets without a lot it is 0.
 """
 
 import numpy as np
@@ -9,7 +10,6 @@ NEVER = -(1 << 60)
 FAR = 1 << 60
 NO_LIMIT = 1 << 60
 
-SIZE_FRACTION, SIZE_NOTIONAL, SIZE_RISK, SIZE_CONFIDENCE = range(4)
 PESSIMISTIC, OPTIMISTIC, FINER = range(3)
 # The part of the initial cash below which cash counts as none: what rounding leaves is no money.
 DUST = 1e-6
@@ -41,13 +41,17 @@ TERMS = np.dtype(
         ("min_notional", "f8"),
         ("maker", "f8"),
         ("taker", "f8"),
+        ("maker_low", "f8"),
+        ("taker_low", "f8"),
     ],
     align=True,
 )
 FUNDING = np.dtype(
     [
         ("at_open", "f8"),
+        ("at_open_low", "f8"),
         ("inside", "f8"),
+        ("inside_low", "f8"),
         ("due_at_open", "i4"),
         ("due_inside", "i4"),
         ("unknown_at_open", "i4"),
@@ -79,9 +83,11 @@ LEG = np.dtype(
         ("trailing", "f8"),
         ("leverage", "f8"),
         ("margin", "f8"),
+        ("margin_low", "f8"),
         ("liquidation_of_long", "f8"),
         ("liquidation_of_short", "f8"),
         ("liquidation_fee", "f8"),
+        ("liquidation_fee_low", "f8"),
         ("cooldown", "i8"),
         ("cooldown_after_exit", "i8"),
         ("daily_trades", "i8"),
@@ -93,6 +99,7 @@ PARTIAL_EXIT = np.dtype([("part", "f8"), ("gain", "f8")], align=True)
 # What changes while the pass runs: of a leg and its position, of a strategy, of the book.
 STATE = np.dtype(
     [
+        ("leg", "i8"),
         ("next_time", "i8"),
         ("next_event", "i8"),
         ("candidate", "i8"),
@@ -108,8 +115,10 @@ STATE = np.dtype(
         ("trailed", "i8"),
         ("partials_taken", "i8"),
         ("quantity", "f8"),
+        ("quantity_low", "f8"),
         ("first_quantity", "f8"),
         ("entry_price", "f8"),
+        ("entry_low", "f8"),
         ("stake", "f8"),
         ("entry_rate", "f8"),
         ("funding_a_coin", "f8"),
@@ -127,9 +136,18 @@ STATE = np.dtype(
     ],
     align=True,
 )
-STRATEGY = np.dtype([("share", "f8"), ("max_positions", "i8"), ("committed", "f8"), ("positions", "i8")], align=True)
+STRATEGY = np.dtype([("share", "f8"), ("share_low", "f8"), ("max_positions", "i8"), ("positions", "i8")], align=True)
 ACCOUNT = np.dtype(
-    [("cash", "f8"), ("least", "f8"), ("max_positions", "i8"), ("positions", "i8"), ("trades", "i8"), ("orders", "i8")],
+    [
+        ("cash", "f8"),
+        ("cash_low", "f8"),
+        ("least", "f8"),
+        ("max_positions", "i8"),
+        ("positions", "i8"),
+        ("trades", "i8"),
+        ("orders", "i8"),
+        ("now", "i8"),
+    ],
     align=True,
 )
 TRADE = np.dtype(
@@ -163,6 +181,15 @@ ORDER = np.dtype(
         ("quantity", "f8"),
         ("price", "f8"),
         ("fee", "f8"),
+        ("leg", "i4"),
+        ("booked_at", "i8"),
     ],
     align=True,
 )
+
+
+def read_only(column: np.ndarray) -> np.ndarray:
+    """Return the column contiguous and read-only, without a copy where it already is: one type for the kernel, compiled once."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view

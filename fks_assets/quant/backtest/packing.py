@@ -1,24 +1,25 @@
 """A book as the arrays that the kernel reads. Nothing here decides anything: it only says the rules in the kernel's terms."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
+from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest import layout
 from fks_assets.quant.backtest.book import Book, Funding, Leg, MarketSeries
+from fks_assets.quant.backtest.layout import read_only
+from fks_assets.quant.backtest.pairs import pair
 from fks_assets.quant.backtest.rules import Costs, LegRules
 from fks_assets.quant.candles import OHLCV_COLUMNS, Candles
 from fks_assets.quant.market_rules import MarketRules
+from fks_assets.quant.sizing import KINDS
 from fks_assets.quant.strategies.base import SignalColumns
 
-SIZINGS = {
-    "fraction": layout.SIZE_FRACTION,
-    "notional": layout.SIZE_NOTIONAL,
-    "risk": layout.SIZE_RISK,
-    "confidence": layout.SIZE_CONFIDENCE,
-}
 TIES = {"pessimistic": layout.PESSIMISTIC, "optimistic": layout.OPTIMISTIC, "finer": layout.FINER}
 _MINUTE_MS = 60_000
 
@@ -82,11 +83,13 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
 
 def terms_of(series: MarketSeries, costs: Costs) -> np.ndarray:
     """Return one TERMS record a set of trading rules, or one that asks for nothing."""
-    terms = np.zeros(max(1, len(series.rules)), layout.TERMS)
+    stated = series.stated_rules
+    terms = np.zeros(max(1, len(stated)), layout.TERMS)
     terms["valid_from"], terms["max_quantity"] = layout.NEVER, np.inf
-    terms["maker"], terms["taker"] = costs.maker_fee, costs.taker_fee
+    for name in ("maker", "taker"):
+        terms[name], terms[f"{name}_low"] = decimal_pair(getattr(costs, f"{name}_fee"))
     terms["tick_parts"] = terms["lot_parts"] = 1.0
-    for record, rules in zip(terms, series.rules, strict=False):
+    for record, rules in zip(terms, stated, strict=False):
         _write_rules(record, rules)
     return terms
 
@@ -101,23 +104,33 @@ def _write_rules(record: np.void, rules: MarketRules) -> None:
         ("min_quantity", rules.min_quantity),
         ("max_quantity", rules.max_quantity),
         ("min_notional", rules.min_notional),
-        ("maker", rules.maker_fee),
-        ("taker", rules.taker_fee),
     ):
         if isinstance(limit, Decimal):
             record[name] = float(limit)
+    for name, fee in (("maker", rules.maker_fee), ("taker", rules.taker_fee)):
+        if fee is not None:
+            record[name], record[f"{name}_low"] = pair(Fraction(fee))
 
 
 def pack_signals(signals: SignalColumns, first_row: int = 0) -> Signals:
     """Return the rows that act; `first_row` is where the series begins in the joined candles."""
     rows = np.flatnonzero(signals.action != 0)
+    side, confidence = signals.action[rows], signals.confidence[rows]
+    if len(rows) and not (side.min() >= -1 and side.max() <= 1 and math.isfinite(confidence.sum())):
+        _refuse_unclear(signals, rows)
     return Signals(
         rows + first_row if first_row else rows,
-        signals.action[rows],
-        signals.confidence[rows],
+        side,
+        confidence,
         signals.stop[rows],
         signals.target[rows],
     )
+
+
+def _refuse_unclear(signals: SignalColumns, rows: np.ndarray) -> None:
+    for name, clear in (("action", np.abs(signals.action[rows]) <= 1), ("confidence", np.isfinite(signals.confidence[rows]))):
+        for row in rows[~clear][:1]:
+            raise InvalidInput(f"signals: {name} is {getattr(signals, name)[row]} in row {row}; an action is -1, 0 or 1")
 
 
 def join_signals(parts: Sequence[Signals]) -> Signals:
@@ -149,7 +162,7 @@ def pack_legs(book: Book, places: Sequence[int], lengths: Sequence[int]) -> tupl
 def write_leg_rules(record: np.void, rules: LegRules, step_ms: int) -> None:
     """Write the rules of a leg into its record, but for its partial exits."""
     sizing = rules.sizing
-    record["sizing"], record["size"], record["size_cap"] = SIZINGS[sizing.kind], sizing.value, sizing.cap
+    record["sizing"], record["size"], record["size_cap"] = KINDS[sizing.kind], sizing.value, sizing.cap
     record["largest_stake"], record["of_equity"] = sizing.largest_stake, sizing.base == "equity"
     record["long"], record["short"], record["exit_on_signal"] = rules.long, rules.short, rules.exit_on_signal
     record["from_fill"], record["tie"] = rules.levels_from == "fill", TIES[rules.tie_rule]
@@ -160,11 +173,12 @@ def write_leg_rules(record: np.void, rules: LegRules, step_ms: int) -> None:
     ):
         record[name] = 0.0 if percent is None else percent / 100
     margin = 1 / rules.leverage
-    record["leverage"], record["margin"] = rules.leverage, margin
+    record["leverage"] = rules.leverage
+    record["margin"], record["margin_low"] = part_pair(rules.leverage)
     # Where the margin left is the maintenance margin, as a multiple of the entry price; a long one without leverage has none.
     record["liquidation_of_long"] = (1 - margin) / (1 - rules.maintenance_margin)
     record["liquidation_of_short"] = (1 + margin) / (1 + rules.maintenance_margin)
-    record["liquidation_fee"] = rules.liquidation_fee
+    record["liquidation_fee"], record["liquidation_fee_low"] = decimal_pair(rules.liquidation_fee)
     record["cooldown"] = round(rules.cooldown_minutes * _MINUTE_MS)
     record["cooldown_after_exit"] = rules.cooldown_after == "exit"
     record["daily_trades"] = layout.NO_LIMIT if rules.daily_trades is None else rules.daily_trades
@@ -172,11 +186,16 @@ def write_leg_rules(record: np.void, rules: LegRules, step_ms: int) -> None:
     record["oldest_signal"] = layout.NO_LIMIT if oldest is None else round(oldest * step_ms)
 
 
-def read_only(column: np.ndarray) -> np.ndarray:
-    """Return the column contiguous and read-only, without a copy where it already is: one type for the kernel, compiled once."""
-    view = np.ascontiguousarray(column).view()
-    view.flags.writeable = False
-    return view
+@lru_cache(maxsize=1024)
+def decimal_pair(value: float) -> tuple[float, float]:
+    """Return the decimal number that a float is written as, as a pair: 0.001 is a thousandth, which no float is."""
+    return pair(Fraction(repr(value)))
+
+
+@lru_cache(maxsize=1024)
+def part_pair(value: float) -> tuple[float, float]:
+    """Return 1 / the decimal number that a float is written as, as a pair."""
+    return pair(1 / Fraction(repr(value)))
 
 
 def series_of(legs: Sequence[Leg]) -> tuple[MarketSeries, ...]:
@@ -217,7 +236,11 @@ def _funding_of(series: MarketSeries) -> np.ndarray:
     rows = np.searchsorted(times, due, side="right") - 1
     at_open = times[rows] == due
     for mask, place in ((at_open, "at_open"), (~at_open, "inside")):
-        records[place] = np.bincount(rows[mask], np.where(unknown, 0.0, rate)[mask], minlength=len(times))
+        total: dict[int, Fraction] = {}
+        for row, part in zip(rows[mask & ~unknown].tolist(), rate[mask & ~unknown].tolist(), strict=True):
+            total[row] = total.get(row, Fraction(0)) + Fraction(repr(part))
+        for row, exact in total.items():
+            records[place][row], records[f"{place}_low"][row] = pair(exact)
         records[f"due_{place}"] = np.bincount(rows[mask], minlength=len(times))
         records[f"unknown_{place}"] = np.bincount(rows[mask & unknown], minlength=len(times))
     return records

@@ -25,6 +25,9 @@ ENTRY = 0
 STOP, TARGET, TRAILING, SIGNAL, LIQUIDATION, END, PARTIAL = (int(reason) for reason in ExitReason)
 
 
+_LISTED = ("time", "market", "strategy", "side", "quantity", "price", "fee", "reason")
+
+
 class Refusal(IntEnum):
     """Why a signal did not become a position; the place of its count in BacktestResult.refused."""
 
@@ -113,7 +116,8 @@ class EquityCurve:
 @dataclass(frozen=True, slots=True, eq=False)
 class Orders:
     """Every fill in the order in which it happened: `time` int64 ms (open time of its candle), `market` and `strategy` int16,
-    `side` int8 (1 bought, -1 sold), `quantity`, `price` and `fee` float64, `reason` int8 (ENTRY or an ExitReason).
+    `side` int8 (1 bought, -1 sold), `quantity`, `price` and `fee` float64, `reason` int8 (ENTRY or an ExitReason), `leg` int32
+    its place in the book, `booked_at` int64 ms when the book counts it: the candle's open, its close for what happens inside.
     """
 
     time: np.ndarray
@@ -124,6 +128,8 @@ class Orders:
     price: np.ndarray
     fee: np.ndarray
     reason: np.ndarray
+    leg: np.ndarray
+    booked_at: np.ndarray
 
     def __len__(self) -> int:
         return len(self.side)
@@ -192,11 +198,12 @@ class BacktestResult:
         """Return the SHA-256, in hexadecimal, of the order list.
 
         The bytes are: the number of orders as text, markets and strategies by name, each ended by a line feed, then the columns
-        of Orders one after another, little-endian, with -0.0 written as 0.0. Two runs agree in it exactly if all orders agree.
+        `time` to `reason` of Orders one after another, little-endian, with -0.0 written as 0.0. Two runs agree in it exactly if
+        all orders agree.
         """
         digest = hashlib.sha256("\n".join((str(len(self.orders)), *self.markets, *self.strategies, "")).encode())
-        for each in fields(Orders):
-            column = getattr(self.orders, each.name)
+        for name in _LISTED:
+            column = getattr(self.orders, name)
             if column.dtype.kind == "f":
                 column = column + 0.0
             digest.update(np.ascontiguousarray(column, column.dtype.newbyteorder("<")).tobytes())

@@ -154,13 +154,15 @@ def market_rules(draw: st.DrawFn, market: str, on_tick: bool) -> tuple[MarketRul
 
 
 @st.composite
-def books(draw: st.DrawFn) -> Book:
-    """Return a book of one to three series and one to three strategies."""
+def books(draw: st.DrawFn, *, ruled: bool = False) -> Book:
+    """Return a book of one to three series and one to three strategies; ruled: every market has a tick and a lot, and its
+    candles lie on cents.
+    """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     all_series: list[MarketSeries] = []
     for market in MARKETS[: draw(st.integers(1, 3))]:
         # Prices with decimals meet computed levels exactly; a tick says which decimals those levels have.
-        decimals = draw(st.sampled_from([None, 2]))
+        decimals = 2 if ruled else draw(st.sampled_from([None, 2]))
         timeframe = parse_timeframe(draw(st.sampled_from(["1h", "1h", "1h", "15m", "4h"])))
         of = walk(
             random,

@@ -11,9 +11,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localc
 from typing import Any
 
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
+from fks_assets.quant.market_rules import MarketStatus
 
 ZERO, ONE, HUNDRED = Decimal(0), Decimal(1), Decimal(100)
 SNAP = Decimal("1e-12")
+EXACT = Decimal("1e-26")
 DAY_MS = 86_400_000
 
 
@@ -304,6 +306,8 @@ class Reference:
         found |= {"maker": number(costs.maker_fee), "taker": number(costs.taker_fee)}
         current = None
         for rules in series.rules:
+            if rules.status is MarketStatus.DELISTED and rules.tick_size is None:
+                continue
             if current is None or (rules.valid_from or 0) <= time:
                 current = rules
         if current is not None:
@@ -338,9 +342,10 @@ class Reference:
         assert held is not None
         rate = self.terms(desk, row)["taker"] + number(rules.liquidation_fee)
         filled = self.slipped(desk, row, price, held.side < 0, held.quantity)
-        # The price at which stake + profit - fee is nothing.
+        # The price at which stake + profit - fee is nothing; on the tick the exchange bears the rest.
         worst = held.price * (ONE - held.side / number(rules.leverage)) / (ONE - held.side * rate)
-        filled = max(filled, worst) if held.side > 0 else min(filled, worst)
+        if held.side * (filled - worst) < 0:
+            filled = rounded(worst, self.terms(desk, row)["tick"], held.side > 0)
         self.close(desk, row, held.quantity, filled, rate, "LIQUIDATION", tie)
 
     def close(self, desk: Desk, row: int, quantity: Decimal, price: Decimal, rate: Decimal, reason: str, tie: bool) -> None:
@@ -448,6 +453,8 @@ class Reference:
         if terms["most"] is not None:
             quantity = min(quantity, terms["most"])
         quantity = rounded(quantity, terms["lot"], False)
+        while terms["lot"] and quantity * price * (ONE / leverage + terms["taker"]) > available * (ONE + EXACT):
+            quantity -= terms["lot"]
         if beyond(side, opened, held.liquidation):
             return "LEVELS"
         if beyond(side, opened, held.stop) or (held.target is not None and side * (price - held.target) >= 0):

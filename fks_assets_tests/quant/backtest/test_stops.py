@@ -86,11 +86,13 @@ def test_a_trailing_stop_over_any_prices_is_the_best_price_less_the_distance(sid
 
 @given(st.sampled_from([LONG, SHORT]), st.tuples(PRICES, PRICES, PRICES, PRICES), PRICES, PRICES, st.booleans())
 def test_the_compiled_function_says_what_the_plain_one_says(side, prices, stop, target, favourable_first):
+    from fks_assets.quant import stops
     from fks_assets.quant.backtest import holding
+    from fks_assets.quant.backtest.compiled import compiled
 
     open_, close, *others = prices
     candle = (open_, max(prices), min(prices), close)
     assert others
     plain = evaluate_candle(side, *candle, stop, stop, target, favourable_first)
     assert holding.evaluate_candle(side, *candle, stop, stop, target, favourable_first) == plain
-    assert holding.ratchet(side, stop, target, 0.03) == ratchet(side, stop, target, 0.03)
+    assert compiled(stops.ratchet)(side, stop, target, 0.03) == ratchet(side, stop, target, 0.03)

@@ -1,0 +1,118 @@
+"""What speaks for a strategy beside its own backtest: how its parameters were found, and what searching earned out of sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from fks_assets.assets.trading.in_force import StrategyInForce
+from fks_assets.clock import MILLISECONDS_PER_DAY, iso
+from fks_assets.quant.search_space import search_space
+from fks_assets.quant.search_trials import Stretch
+from fks_assets.quant.timeframes import month_window
+from fks_assets.quant.walk_forward import OutOfSample, Window, WindowOutcome, put_together
+from fks_assets.stores.database import Database
+from fks_assets.stores.lineage import InputRef
+from fks_assets.stores.searches import SearchRecord, WindowRecord, read_windows, search_of
+
+OF_SEARCH = ("deflated_sharpe", "overfitting_probability", "parameter_stability")
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyEvidence:
+    """What is recorded of a strategy's code as it is: a search and the walk-forward windows, None where there is none.
+
+    `search` is the newest one that found the parameters in force, then `search_in_force` is true, or else the newest one.
+    """
+
+    search: SearchRecord | None
+    search_in_force: bool
+    windows: tuple[WindowRecord, ...]
+    together: OutOfSample | None
+
+    @property
+    def efficiency(self) -> float | None:
+        """The out-of-sample efficiency of the monthly windows, or of the walk-forward test that was made with the search."""
+        if self.together is not None:
+            return self.together.efficiency
+        walked = None if self.search is None else self.search.document.get("walk_forward")
+        return None if walked is None else walked["efficiency"]
+
+    @property
+    def refs(self) -> tuple[InputRef, ...]:
+        """What was read, for the record of what is made from it."""
+        found = [InputRef("walk_forward", f"{each.month}|{each.strategy}", each.content_hash) for each in self.windows]
+        if self.search is not None:
+            found.append(InputRef("parameter_searches", self.search.name, self.search.content_hash))
+        return tuple(found)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of a backtest has to know of it, in sentences."""
+        found = []
+        if self.together is not None:
+            found.append(out_of_sample_words(self.together, f"{self.windows[0].month} to {self.windows[-1].month}"))
+        elif self.efficiency is not None:
+            found.append(f"Out-of-sample efficiency {self.efficiency:.2f}, in the walk-forward test of the search.")
+        if self.search is not None and self.search_in_force:
+            figures = self.document()
+            found.append(
+                f"These parameters are the best of {self.search.document['trials']:,} trials: deflated Sharpe "
+                f"{_words(figures['deflated_sharpe'])}, probability of overfitting {_words(figures['overfitting_probability'])}, "
+                f"parameter stability {_words(figures['parameter_stability'])}."
+            )
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """Return the figures for a JSON document."""
+        figures: Mapping[str, Any] = {} if self.search is None else self.search.document
+        return {
+            **{name: figures.get(name) for name in OF_SEARCH},
+            "searched_at": None if self.search is None else iso(self.search.recorded_at),
+            "search_in_force": self.search_in_force,
+            "out_of_sample_efficiency": self.efficiency,
+            "walk_forward_windows": len(self.windows),
+        }
+
+
+NO_EVIDENCE = StrategyEvidence(None, False, (), None)
+
+
+def evidence_for(source: Database | sa.Connection, subject: StrategyInForce) -> StrategyEvidence:
+    """Return what is recorded of a strategy in force; searches and windows of another version of its code do not count."""
+    code = subject.code_version
+    found = search_of(source, subject.name, code, subject.parameters_hash)
+    in_force = found is not None and found.parameters_hash == subject.parameters_hash
+    windows = tuple(read_windows(source, subject.strategy.name, code))
+    together = together_of(subject, windows) if windows else None
+    return StrategyEvidence(found, in_force, windows, together)
+
+
+def together_of(subject: StrategyInForce, windows: tuple[WindowRecord, ...]) -> OutOfSample:
+    """Return what recorded windows, oldest first, show together."""
+    return put_together(search_space(subject.strategy), [outcome_of(each) for each in windows])
+
+
+def outcome_of(record: WindowRecord) -> WindowOutcome:
+    """Return a recorded window as it was found."""
+    document = record.document
+    outside = Stretch(*month_window(record.month))
+    inside = Stretch(outside.start_ms - document["in_days"] * MILLISECONDS_PER_DAY, outside.start_ms)
+    returns = (np.array(document[name]["daily_returns"], np.float64) for name in ("in_sample", "out_of_sample"))
+    return WindowOutcome(Window(inside, outside), document["parameters"], *returns, document["trades"], document["ruined"])
+
+
+def out_of_sample_words(together: OutOfSample, period: str) -> str:
+    """Return the out-of-sample figures in one sentence."""
+    kept = "not defined" if together.efficiency is None else f"{together.efficiency:.2f}"
+    inside, outside = (f"{each or 0:.1f} %" for each in (together.in_sample_annual_pct, together.out_of_sample_annual_pct))
+    return (
+        f"Out-of-sample efficiency {kept} over {together.windows} walk-forward windows, {period}: {outside} a year out of sample "
+        f"after {inside} in sample; {together.profitable_pct or 0:.0f} % of the windows gained."
+    )
+
+
+def _words(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
