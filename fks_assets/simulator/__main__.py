@@ -19,7 +19,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--faults", type=Path, metavar="FILE", help="fault rules, TOML or JSON")
     parser.add_argument("--speed", type=float, default=1.0, help="simulated seconds in a real one, 0 stands still")
     parser.add_argument("--start", type=_time, metavar="TIME", help="simulated time to begin with (UTC)")
-    parser.add_argument("--dialect", choices=("binance", "kraken"), help="answer in one dialect only")
+    parser.add_argument("--dialect", choices=("binance", "kraken", "wallex", "nobitex"), help="answer in one dialect only")
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="stop after so long without a request")
     return parser.parse_args(arguments)
 

@@ -1,13 +1,14 @@
 """Binance's public spot REST API: paths below /api/v3, their weights, answers and refusals."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from fks_assets.simulator.answers import Answer, Refusal, as_answer, binance_error
+from fks_assets.simulator.binance_params import Params, illegal, instrument_of, invalid, limit_of, number, required
 from fks_assets.simulator.binance_rules import exchange_info
 from fks_assets.simulator.book import DayFigures, day_figures, order_book
 from fks_assets.simulator.exchange import SimulatedExchange
@@ -17,8 +18,6 @@ from fks_assets.simulator.rendering import decimal_text
 from fks_assets.simulator.source import last_price, read_page
 from fks_assets.simulator.tape import NS_PER_MS, last_trades, oldest_trades
 
-Params = Mapping[str, str]
-_SYMBOL = re.compile(r"[A-Z0-9-_.]{1,20}")
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _FOREVER = 2**53
 
@@ -57,30 +56,30 @@ def info(exchange: SimulatedExchange, params: Params) -> Answer:
 
 
 def klines(exchange: SimulatedExchange, params: Params) -> Answer:
-    instrument = _instrument(exchange, params)
-    name = _required(params, "interval")
+    instrument = instrument_of(exchange, params)
+    name = required(params, "interval")
     if name not in BINANCE_INTERVALS:
         raise Refusal(binance_error(-1120, "Invalid interval."))
     if params.get("timeZone", "0") not in ("0", "00:00", "+00:00"):
-        raise Refusal(_invalid("timeZone", "; the simulator keeps UTC candles only"))
-    start, end = _number(params, "startTime"), _number(params, "endTime")
+        raise Refusal(invalid("timeZone", "; the simulator keeps UTC candles only"))
+    start, end = number(params, "startTime"), number(params, "endTime")
     page = read_page(
         exchange.source,
         instrument,
         BINANCE_INTERVALS[name],
         first_ms=0 if start is None else min(start, _FOREVER),
         last_ms=_FOREVER if end is None else min(end, _FOREVER),
-        now_ms=exchange.clock.now_ms(),
-        limit=_limit(params, 500, 1000),
+        now_ms=exchange.seen_ms(instrument),
+        limit=limit_of(params, 500, 1000),
         newest=start is None,
     )
     return Answer(page.body("binance"), rows=len(page))
 
 
 def depth(exchange: SimulatedExchange, params: Params) -> Answer:
-    instrument = _instrument(exchange, params)
-    count = _limit(params, 100, 5000)
-    now = exchange.clock.now_ms()
+    instrument = instrument_of(exchange, params)
+    count = limit_of(params, 100, 5000)
+    now = exchange.seen_ms(instrument)
     book = order_book(exchange.source, instrument, now)
     return as_answer(
         {
@@ -92,8 +91,8 @@ def depth(exchange: SimulatedExchange, params: Params) -> Answer:
 
 
 def trades(exchange: SimulatedExchange, params: Params) -> Answer:
-    instrument = _instrument(exchange, params)
-    tape = last_trades(exchange.source, instrument, exchange.clock.now_ms(), _limit(params, 500, 1000))
+    instrument = instrument_of(exchange, params)
+    tape = last_trades(exchange.source, instrument, exchange.seen_ms(instrument), limit_of(params, 500, 1000))
     digits = instrument.price_decimals + instrument.size_decimals
     found = [
         {
@@ -111,11 +110,11 @@ def trades(exchange: SimulatedExchange, params: Params) -> Answer:
 
 
 def aggregate_trades(exchange: SimulatedExchange, params: Params) -> Answer:
-    instrument = _instrument(exchange, params)
-    count, now = _limit(params, 500, 1000), exchange.clock.now_ms()
-    start, end = _number(params, "startTime"), _number(params, "endTime")
+    instrument = instrument_of(exchange, params)
+    count, now = limit_of(params, 500, 1000), exchange.seen_ms(instrument)
+    start, end = number(params, "startTime"), number(params, "endTime")
     if "fromId" in params:
-        raise Refusal(_invalid("fromId", "; the simulator reads trades by time only"))
+        raise Refusal(invalid("fromId", "; the simulator reads trades by time only"))
     until = now if end is None else min(end, now)
     if start is None:
         tape = last_trades(exchange.source, instrument, until, count)
@@ -138,19 +137,16 @@ def aggregate_trades(exchange: SimulatedExchange, params: Params) -> Answer:
 
 
 def ticker_price(exchange: SimulatedExchange, params: Params) -> Answer:
-    now = exchange.clock.now_ms()
-
     def price(instrument: Instrument) -> dict[str, Any]:
-        return {"symbol": instrument.binance_id, "price": _price(instrument, last_price(exchange.source, instrument, now))}
+        last = last_price(exchange.source, instrument, exchange.seen_ms(instrument))
+        return {"symbol": instrument.binance_id, "price": _price(instrument, last)}
 
     return _one_or_many(exchange, params, price)
 
 
 def ticker_book(exchange: SimulatedExchange, params: Params) -> Answer:
-    now = exchange.clock.now_ms()
-
     def best(instrument: Instrument) -> dict[str, Any]:
-        return {"symbol": instrument.binance_id, **_best(exchange, instrument, now)}
+        return {"symbol": instrument.binance_id, **_best(exchange, instrument)}
 
     return _one_or_many(exchange, params, best)
 
@@ -159,12 +155,12 @@ def ticker_24h(exchange: SimulatedExchange, params: Params) -> Answer:
     kind = params.get("type", "FULL")
     if kind not in ("FULL", "MINI"):
         raise Refusal(binance_error(-1139, "Invalid ticker type."))
-    now = exchange.clock.now_ms()
 
     def figures(instrument: Instrument) -> dict[str, Any]:
+        now = exchange.seen_ms(instrument)
         day = day_figures(exchange.source, instrument, now)
         mini = _mini(instrument, day, now)
-        return mini if kind == "MINI" else {**mini, **_full(day), **_best(exchange, instrument, now)}
+        return mini if kind == "MINI" else {**mini, **_full(day), **_best(exchange, instrument)}
 
     return _one_or_many(exchange, params, figures)
 
@@ -198,10 +194,10 @@ def _full(day: DayFigures) -> dict[str, Any]:
     }
 
 
-def _best(exchange: SimulatedExchange, instrument: Instrument, now_ms: int) -> dict[str, Any]:
-    if not instrument.is_trading(now_ms):
+def _best(exchange: SimulatedExchange, instrument: Instrument) -> dict[str, Any]:
+    if not exchange.trading.is_trading(instrument):
         return dict.fromkeys(("bidPrice", "bidQty", "askPrice", "askQty"), "0.00000000")
-    book = order_book(exchange.source, instrument, now_ms)
+    book = order_book(exchange.source, instrument, exchange.seen_ms(instrument))
     return {
         "bidPrice": _price(instrument, int(book.bid_prices[0])),
         "bidQty": _size(instrument, int(book.bid_sizes[0])),
@@ -214,7 +210,7 @@ def _one_or_many(exchange: SimulatedExchange, params: Params, figures: Callable[
     asked = _asked(exchange, params)
     if "symbol" in params and asked:
         return as_answer(figures(asked[0]), rows=1)
-    found = [figures(instrument) for instrument in asked or exchange.trading()]
+    found = [figures(instrument) for instrument in asked or exchange.open_markets()]
     return as_answer(found, rows=len(found))
 
 
@@ -223,53 +219,14 @@ def _asked(exchange: SimulatedExchange, params: Params) -> list[Instrument]:
     if "symbol" in params and "symbols" in params:
         raise Refusal(binance_error(-1128, "Combination of optional parameters invalid."))
     if "symbols" not in params:
-        return [_instrument(exchange, params)] if "symbol" in params else []
+        return [instrument_of(exchange, params)] if "symbol" in params else []
     try:
         names = orjson.loads(params["symbols"])
     except orjson.JSONDecodeError:
         names = None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise Refusal(_illegal("symbols", r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$'))
-    return [_instrument(exchange, {"symbol": name}) for name in names]
-
-
-def _instrument(exchange: SimulatedExchange, params: Params) -> Instrument:
-    name = _required(params, "symbol")
-    if not _SYMBOL.fullmatch(name):
-        raise Refusal(_illegal("symbol", "^[A-Z0-9-_.]{1,20}$"))
-    for instrument in exchange.listed():
-        if instrument.binance_id == name:
-            return instrument
-    raise Refusal(binance_error(-1121, "Invalid symbol."))
-
-
-def _required(params: Params, name: str) -> str:
-    if not params.get(name):
-        raise Refusal(binance_error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."))
-    return params[name]
-
-
-def _number(params: Params, name: str) -> int | None:
-    if name not in params:
-        return None
-    if not _NUMBER.fullmatch(params[name]):
-        raise Refusal(_illegal(name, "^[0-9]{1,20}$"))
-    return int(params[name])
-
-
-def _limit(params: Params, default: int, most: int) -> int:
-    limit = _number(params, "limit")
-    if limit == 0:
-        raise Refusal(_invalid("limit"))
-    return default if limit is None else min(limit, most)
-
-
-def _illegal(name: str, legal: str) -> Answer:
-    return binance_error(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
-
-
-def _invalid(name: str, why: str = "") -> Answer:
-    return binance_error(-1130, f"Data sent for parameter '{name}' is not valid{why}.")
+        raise Refusal(illegal("symbols", r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$'))
+    return [instrument_of(exchange, {"symbol": name}) for name in names]
 
 
 def _no_parameters(params: Params) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from fks_assets.simulator.exchange import SimulatedExchange
 from fks_assets.simulator.instruments import Instrument
+from fks_assets.simulator.trading.settings import TradingSettings
 
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
 _SELF_TRADE_PREVENTION = ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT"]
@@ -18,24 +19,24 @@ _TRAILING = {
 
 def exchange_info(exchange: SimulatedExchange, instruments: list[Instrument]) -> dict[str, Any]:
     """Return the exchangeInfo of the given markets; the key `simulator` marks it as simulated."""
-    now = exchange.clock.now_ms()
-    weight = int(exchange.limiter.binance.weight)
+    limits = exchange.limiter.binance
     return {
         "timezone": "UTC",
         "serverTime": exchange.clock.told_ms(),
         "rateLimits": [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": weight},
-            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100},
-            {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200_000},
+            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": int(limits.weight)},
+            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": int(limits.orders_10s)},
+            {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": int(limits.orders_1d)},
             {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61_000},
         ],
         "exchangeFilters": [],
-        "symbols": [_rules(instrument, instrument.is_trading(now)) for instrument in instruments],
+        "symbols": [_rules(exchange, instrument) for instrument in instruments],
         "simulator": exchange.marker(),
     }
 
 
-def _rules(instrument: Instrument, is_trading: bool) -> dict[str, Any]:
+def _rules(exchange: SimulatedExchange, instrument: Instrument) -> dict[str, Any]:
+    is_trading = exchange.trading.is_trading(instrument)
     return {
         "symbol": instrument.binance_id,
         "status": "TRADING" if is_trading else "BREAK",
@@ -56,7 +57,7 @@ def _rules(instrument: Instrument, is_trading: bool) -> dict[str, Any]:
         "amendAllowed": True,
         "isSpotTradingAllowed": is_trading,
         "isMarginTradingAllowed": False,
-        "filters": _filters(instrument),
+        "filters": _filters(instrument, exchange.trading.settings),
         "permissions": [],
         "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
@@ -64,7 +65,7 @@ def _rules(instrument: Instrument, is_trading: bool) -> dict[str, Any]:
     }
 
 
-def _filters(instrument: Instrument) -> list[dict[str, Any]]:
+def _filters(instrument: Instrument, settings: TradingSettings) -> list[dict[str, Any]]:
     tick, lot = (f"{10.0**-decimals:.8f}" for decimals in (instrument.price_decimals, instrument.size_decimals))
     notional = {"minNotional": f"{instrument.min_notional:.8f}", "maxNotional": "9000000.00000000"}
     return [
@@ -75,6 +76,6 @@ def _filters(instrument: Instrument) -> list[dict[str, Any]]:
         {"filterType": "TRAILING_DELTA", **_TRAILING},
         {"filterType": "PERCENT_PRICE_BY_SIDE", **_PRICE_MULTIPLIERS, "avgPriceMins": 5},
         {"filterType": "NOTIONAL", **notional, "applyMinToMarket": True, "applyMaxToMarket": False, "avgPriceMins": 5},
-        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": settings.max_orders},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": settings.max_algo_orders},
     ]

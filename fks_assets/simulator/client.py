@@ -1,4 +1,4 @@
-"""Ask a running simulator for what it served and what is true, and move its clock, faults and limits."""
+"""Ask a running simulator for what it served and what is true, and move its clock, faults and limits; trading is in the base."""
 
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
@@ -10,9 +10,10 @@ import orjson
 
 from fks_assets.errors import ExchangeUnavailable, InvalidInput
 from fks_assets.quant.candles import Candles
+from fks_assets.simulator.client_trading import TradingOracle
 
 
-class SimulatorClient:
+class SimulatorClient(TradingOracle):
     """The oracle of the simulator at `url`; a request that it refuses raises InvalidInput with its words."""
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
@@ -93,6 +94,9 @@ class SimulatorClient:
         self._call("POST", "/limits", body=dialects)
 
     def _call(self, method: str, path: str, query: Mapping[str, str | int] | None = None, body: Any = None) -> Any:
+        return orjson.loads(self._read(method, path, query, body))
+
+    def _read(self, method: str, path: str, query: Mapping[str, str | int] | None = None, body: Any = None) -> bytes:
         target = f"/_simulator{path}" + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else orjson.dumps(body, default=_listed)
         connection = HTTPConnection(self._host, self._port, timeout=self._timeout)
@@ -106,7 +110,7 @@ class SimulatorClient:
             raise InvalidInput(orjson.loads(sent)["error"])
         if answer.status != 200:
             raise ExchangeUnavailable(f"{method} {self.url}{target}: HTTP {answer.status}", exchange="simulated", endpoint=path)
-        return orjson.loads(sent)
+        return sent
 
 
 def _listed(value: Any) -> Any:

@@ -42,10 +42,12 @@ def control_routes(exchange: SimulatedExchange) -> list[Route]:
         ("/_simulator/breaches", "DELETE", _forget_breaches),
         ("/_simulator/limits", "POST", _set_limits),
     ]
-    return [Route(path, _page(exchange, lever), methods=[method]) for path, method, lever in pages]
+    return [Route(path, control_page(exchange, lever), methods=[method]) for path, method, lever in pages]
 
 
-def _page(exchange: SimulatedExchange, lever: Levers) -> Callable[[Request], Awaitable[Response]]:
+def control_page(exchange: SimulatedExchange, lever: Levers) -> Callable[[Request], Awaitable[Response]]:
+    """Return a page that answers what the lever returns, or 400 with the words of the InvalidInput that it raises."""
+
     async def page(request: Request) -> Response:
         try:
             sent = await request.body()
@@ -54,7 +56,7 @@ def _page(exchange: SimulatedExchange, lever: Levers) -> Callable[[Request], Awa
             return _json({"error": f"the request body is not JSON: {error}"}, 400)
         except InvalidInput as error:
             return _json({"error": str(error)}, 400)
-        return _json(content)
+        return content if isinstance(content, Response) else _json(content)
 
     return page
 
@@ -75,7 +77,7 @@ def _status(exchange: SimulatedExchange, request: Request, sent: Any) -> Any:
 
 def _read_journal(exchange: SimulatedExchange, request: Request, sent: Any) -> Any:
     wanted = dict(request.query_params)
-    known = ("after", "limit", "client", "dialect", "endpoint", "symbol", "timeframe", "status", "fault")
+    known = ("after", "limit", "client", "dialect", "endpoint", "symbol", "timeframe", "status", "account", "fault")
     for name in wanted:
         if name not in known:
             raise InvalidInput(f"journal filter {name!r} is unknown; known: {', '.join(known)}")
@@ -137,6 +139,7 @@ def _set_clock(exchange: SimulatedExchange, request: Request, sent: Any) -> Any:
         speed=sent.get("speed"),
         skew_ms=int(sent["skew_seconds"] * 1000) if "skew_seconds" in sent else None,
     )
+    exchange.trading.advance()
     return _read_clock(exchange, request, sent)
 
 

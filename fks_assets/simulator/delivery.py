@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fks_assets.simulator.answers import Answer, binance_error, html_error, kraken_error
+from fks_assets.simulator.answers import Answer, binance_error, html_error
 from fks_assets.simulator.faults import Hit
-from fks_assets.simulator.source import Dialect
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -24,16 +23,18 @@ _STATUS_BODIES = {
 }
 
 
-def replaced(answer: Answer, dialect: Dialect, hits: list[Hit]) -> Answer:
-    """Return the answer after the faults that replace it or its body: status, error, garbage, empty, an honestly cut body."""
+def replaced(answer: Answer, error: Callable[[int, str], Answer], hits: list[Hit]) -> Answer:
+    """Return the answer after the faults that replace it or its body: status, error, garbage, empty, an honestly cut body.
+
+    `error` makes the dialect's error body of a code and a message.
+    """
     for hit in hits:
         options = hit.rule.options
         match hit.rule.action:
             case "status":
                 return _status(options)
             case "error":
-                message = options["message"]
-                return kraken_error(message) if dialect == "kraken" else binance_error(options["code"], message)
+                return error(options["code"], options["message"])
             case "garbage":
                 text = options["body"]
                 answer = replace(answer, body=hit.random.randbytes(options["bytes"]) if text is None else text.encode(), rows=0)

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,40 @@ import orjson
 from fks_assets.clock import to_ms
 from fks_assets.errors import InvalidInput
 
+_SUBMISSIONS = (
+    *("POST order", "POST orderList/oco", "POST order/cancelReplace", "AddOrder", "EditOrder", "AmendOrder"),
+    *("POST orders", "orders/add"),
+)
+_CANCELS = (
+    *("DELETE order", "DELETE openOrders", "DELETE orderList", "CancelOrder", "CancelAll"),
+    *("DELETE orders", "orders/update-status"),
+)
+_ORDER_QUERIES = (
+    *("GET order", "GET openOrders", "GET allOrders", "GET orderList", "GET openOrderList"),
+    *("QueryOrders", "OpenOrders", "ClosedOrders"),
+    *("GET orders", "orders/status", "orders/list"),
+)
+PRIVATE_ENDPOINTS = (
+    *(*_SUBMISSIONS, *_CANCELS, *_ORDER_QUERIES),
+    *("POST order/test", "GET myTrades", "GET account", "GET rateLimit/order"),
+    *("TradesHistory", "QueryTrades", "Balance", "BalanceEx", "TradeBalance"),
+    *("GET trades", "GET balances", "trades/list", "wallets/list"),
+)
 ENDPOINT_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "candles": ("klines", "OHLC"),
+    "candles": ("klines", "OHLC", "history"),
     "clock": ("time", "Time"),
-    "markets": ("exchangeInfo", "Assets", "AssetPairs"),
+    "markets": ("exchangeInfo", "Assets", "AssetPairs", "markets", "options"),
+    "submissions": _SUBMISSIONS,
+    "cancels": _CANCELS,
+    "order_queries": _ORDER_QUERIES,
+    "private": PRIVATE_ENDPOINTS,
 }
 ENDPOINTS = (
     *("ping", "time", "exchangeInfo", "klines", "depth", "trades", "aggTrades"),
     *("ticker/price", "ticker/24hr", "ticker/bookTicker"),
     *("Time", "SystemStatus", "Assets", "AssetPairs", "OHLC", "Ticker", "Depth", "Trades"),
+    *("history", "markets", "options", "stats", "orderbook"),
+    *PRIVATE_ENDPOINTS,
 )
 BAD_VALUES = ("nan", "inf", "negative", "zero", "overflow", "null", "text", "high_below_low")
 WHERE = ("first", "last", "last_closed", "middle", "random", "all")
@@ -40,12 +65,17 @@ class Key:
 
 
 _SECONDS = Key("number", high=86_400, required=True)
+_LOST = {
+    "how": Key("choice", choices=("reset", "hang", "status", "html", "torn", "empty"), default="reset"),
+    "status": Key("whole", low=400, high=599, default=502),
+    "hang_seconds": Key("number", high=86_400, default=3600.0),
+}
 _ROWS = {"where": Key("choice", choices=WHERE, default="last"), "count": Key("whole", low=1, high=1000, default=1)}
 
 COMMON: Mapping[str, Key] = {
     "name": Key("text"),
     "action": Key("text", required=True),
-    "dialect": Key("choice", choices=("binance", "kraken")),
+    "dialect": Key("choice", choices=("binance", "kraken", "wallex", "nobitex")),
     "endpoint": Key("texts", choices=(*ENDPOINTS, *ENDPOINT_GROUPS)),
     "symbol": Key("texts"),
     "timeframe": Key("texts"),
@@ -69,6 +99,14 @@ ACTIONS: Mapping[str, Mapping[str, Key]] = {
         "html": Key("flag", default=False),
     },
     "error": {"message": Key("text", required=True), "code": Key("whole", low=-99_999, high=0, default=-1000)},
+    "reject": {"message": Key("text"), "code": Key("whole", low=-99_999, high=0, default=-2010)},
+    "drop_before": _LOST,
+    "drop_after_accept": {
+        **_LOST,
+        "visible_after_seconds": Key("number", default=0.0),
+        "only_in_trades": Key("flag", default=False),
+    },
+    "delay": {"seconds": _SECONDS, **_LOST},
     "torn": {"at": Key("number", high=1.0, default=0.5), "honest_length": Key("flag", default=False)},
     "garbage": {"body": Key("text"), "bytes": Key("whole", low=1, high=10**7, default=200)},
     "empty": {},
@@ -112,6 +150,21 @@ class FaultRule:
     every: int = 1
     first: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def on_the_wire(self) -> "FaultRule":
+        """Return the rule that loses the answer as `how` says, for a rule about what becomes of a request; else itself."""
+        if "hang_seconds" not in self.options:
+            return self
+        how = self.options["how"]
+        status = {"status": self.options["status"], "retry_after": None, "body": None, "html": how == "html"}
+        losses: dict[str, tuple[str, dict[str, Any]]] = {
+            "reset": ("reset", {"after_bytes": 0}),
+            "hang": ("hang", {"seconds": self.options["hang_seconds"]}),
+            "torn": ("torn", {"at": 0.5, "honest_length": False}),
+            "empty": ("empty", {}),
+        }
+        action, options = losses.get(how, ("status", status))
+        return replace(self, action=action, options=options)
 
 
 def read_fault_file(path: Path) -> tuple[list[FaultRule], int]:

@@ -13,7 +13,10 @@ _LONGEST = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One request. `at_ms` is real time, `simulated_ms` the exchange's; `rows` are those served; `faults` those applied."""
+    """One request. `at_ms` is real time, `simulated_ms` the exchange's; `rows` are those served; `faults` those applied.
+
+    `account` is the key of a private request that was signed rightly.
+    """
 
     number: int
     at_ms: int
@@ -30,6 +33,7 @@ class Entry:
     bytes: int
     milliseconds: float
     faults: tuple[str, ...]
+    account: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as JSON values, times also as ISO text."""
@@ -51,6 +55,7 @@ class Entry:
             "bytes": self.bytes,
             "milliseconds": round(self.milliseconds, 3),
             "faults": list(self.faults),
+            "account": self.account,
         }
 
 

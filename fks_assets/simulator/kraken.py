@@ -50,23 +50,23 @@ def system_status(exchange: SimulatedExchange, params: Params) -> Answer:
 
 
 def assets(exchange: SimulatedExchange, params: Params) -> Answer:
-    names = sorted({name for instrument in exchange.trading() for name in (instrument.base, instrument.quote)})
+    names = sorted({name for instrument in exchange.open_markets() for name in (instrument.base, instrument.quote)})
     found = {kraken_asset(name): _asset(name) for name in names}
     return _result(found, exchange, rows=len(found))
 
 
 def asset_pairs(exchange: SimulatedExchange, params: Params) -> Answer:
-    asked = [_instrument(exchange, name) for name in params["pair"].split(",")] if "pair" in params else exchange.trading()
+    asked = [instrument_of(exchange, name) for name in params["pair"].split(",")] if "pair" in params else exchange.open_markets()
     return _result({instrument.kraken_id: _pair(instrument) for instrument in asked}, exchange, rows=len(asked))
 
 
 def ohlc(exchange: SimulatedExchange, params: Params) -> Answer:
-    instrument = _instrument(exchange, params.get("pair", ""))
+    instrument = instrument_of(exchange, params.get("pair", ""))
     minutes = params.get("interval", "1")
     interval = KRAKEN_INTERVALS.get(int(minutes)) if minutes.isdecimal() else None
     if interval is None:
         raise Refusal(kraken_error("EGeneral:Invalid arguments"))
-    now = exchange.clock.now_ms()
+    now = exchange.seen_ms(instrument)
     since = _since_ns(params)
     first = 0 if since is None else max(since // NS_PER_MS + 1, 0)
     page = read_page(
@@ -89,15 +89,14 @@ def ohlc(exchange: SimulatedExchange, params: Params) -> Answer:
 
 def ticker(exchange: SimulatedExchange, params: Params) -> Answer:
     names = params["pair"].split(",") if params.get("pair") else []
-    asked = [_instrument(exchange, name) for name in names] or exchange.trading()
-    now = exchange.clock.now_ms()
-    return _result({instrument.kraken_id: _ticker(exchange, instrument, now) for instrument in asked}, rows=len(asked))
+    asked = [instrument_of(exchange, name) for name in names] or exchange.open_markets()
+    return _result({instrument.kraken_id: _ticker(exchange, instrument) for instrument in asked}, rows=len(asked))
 
 
 def depth(exchange: SimulatedExchange, params: Params) -> Answer:
-    instrument = _instrument(exchange, params.get("pair", ""))
+    instrument = instrument_of(exchange, params.get("pair", ""))
     count = _count(params, 100, 500)
-    now = exchange.clock.now_ms()
+    now = exchange.seen_ms(instrument)
     book = order_book(exchange.source, instrument, now)
     sides = {"asks": (book.ask_prices, book.ask_sizes), "bids": (book.bid_prices, book.bid_sizes)}
     levels = {
@@ -111,9 +110,9 @@ def depth(exchange: SimulatedExchange, params: Params) -> Answer:
 
 
 def trades(exchange: SimulatedExchange, params: Params) -> Answer:
-    instrument = _instrument(exchange, params.get("pair", ""))
+    instrument = instrument_of(exchange, params.get("pair", ""))
     count = _count(params, 1000, 1000)
-    now = exchange.clock.now_ms()
+    now = exchange.seen_ms(instrument)
     since = _since_ns(params)
     if since is None:
         tape = last_trades(exchange.source, instrument, now, count)
@@ -141,7 +140,8 @@ def _running_row(exchange: SimulatedExchange, instrument: Instrument, interval: 
     return orjson.dumps([open_ms // 1000, price, price, price, price, "0.0", "0.00000000", 0])
 
 
-def _ticker(exchange: SimulatedExchange, instrument: Instrument, now_ms: int) -> dict[str, Any]:
+def _ticker(exchange: SimulatedExchange, instrument: Instrument) -> dict[str, Any]:
+    now_ms = exchange.seen_ms(instrument)
     book = order_book(exchange.source, instrument, now_ms)
     day = day_figures(exchange.source, instrument, now_ms)
     today = day_figures(exchange.source, instrument, now_ms, start_ms=now_ms - now_ms % DAY_MS)
@@ -217,10 +217,11 @@ def _names(instrument: Instrument) -> tuple[str, str, str]:
     return instrument.kraken_id, instrument.kraken_altname, f"{kraken_code(instrument.base)}/{kraken_code(instrument.quote)}"
 
 
-def _instrument(exchange: SimulatedExchange, name: str) -> Instrument:
+def instrument_of(exchange: SimulatedExchange, name: str) -> Instrument:
+    """Return the trading market of a pair name of any spelling; refuse an unknown one."""
     if not name:
         raise Refusal(kraken_error("EGeneral:Invalid arguments"))
-    for instrument in exchange.trading():
+    for instrument in exchange.open_markets():
         if name in _names(instrument):
             return instrument
     raise Refusal(kraken_error("EQuery:Unknown asset pair"))

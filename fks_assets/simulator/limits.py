@@ -14,26 +14,40 @@ _LONGEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class BinanceLimits:
-    """Weight per window; requests inside a refused window after the grace are "ignoring", and enough of them are a ban."""
+    """Weight per window; requests inside a refused window after the grace are "ignoring", and enough of them are a ban.
+
+    `orders_10s` and `orders_1d` are new orders of one account in 10 seconds and in a day.
+    """
 
     weight: int = 6000
     window_seconds: float = 60.0
     grace_seconds: float = 1.0
     ban_after: int = 3
     ban_seconds: float = 120.0
+    orders_10s: int = 100
+    orders_1d: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class KrakenLimits:
-    """Public calls: a counter that holds `burst` calls and regains `per_second`."""
+    """Counters that hold `burst` and regain `per_second`: public calls of an address, private calls of a key (Starter), and
+    orders of a key in one market.
+    """
 
     per_second: float = 1.0
     burst: float = 15.0
+    private_per_second: float = 0.33
+    private_burst: float = 15.0
+    order_per_second: float = 1.0
+    order_burst: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A refused request: kind `limit` (first refusal), `ignored` (sent although told to wait) or `banned`."""
+    """A refused request: kind `limit` (first refusal), `ignored` (sent although told to wait), `banned` or `orders`.
+
+    `client` is an address, or a key where the limit is an account's.
+    """
 
     at_ms: int
     client: str
@@ -60,6 +74,17 @@ class Verdict:
     banned_until_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class OrderVerdict:
+    """Whether new orders may pass, and how many were counted in 10 seconds and a day; when not: which limit was met."""
+
+    allowed: bool
+    used: tuple[int, ...]
+    limit: int = 0
+    interval: str = ""
+    retry_after: int = 0
+
+
 @dataclass(slots=True)
 class _Window:
     started: float
@@ -84,7 +109,9 @@ class Limiter:
         self.binance = BinanceLimits()
         self.kraken = KrakenLimits()
         self._windows: dict[str, _Window] = {}
-        self._counters: dict[str, _Counter] = {}
+        self._counters: dict[tuple[str, ...], _Counter] = {}
+        self._orders: dict[tuple[str, float], _Window] = {}
+        self._calls: dict[tuple[str, str, str], _Window] = {}
         self._breaches: deque[Breach] = deque(maxlen=_LONGEST)
 
     @property
@@ -114,6 +141,8 @@ class Limiter:
         """Drop all counters, bans and recorded breaches."""
         self._windows.clear()
         self._counters.clear()
+        self._orders.clear()
+        self._calls.clear()
         self._breaches.clear()
 
     def judge_binance(self, client: str, endpoint: str, weight: int) -> Verdict:
@@ -141,22 +170,70 @@ class Limiter:
             return self._refuse(client, endpoint, "banned", window, 418, length)
         return self._refuse(client, endpoint, "ignored" if window.ignored else "limit", window, 429, wait)
 
+    def judge_orders(self, account: str, endpoint: str, count: int) -> OrderVerdict:
+        """Return the verdict on `count` new orders of a Binance account, counting them."""
+        now, used = self._monotonic(), []
+        for seconds, limit in ((10.0, self.binance.orders_10s), (86_400.0, self.binance.orders_1d)):
+            window = self._orders.setdefault((account, seconds), _Window(now))
+            if now - window.started >= seconds:
+                window.started, window.used = now, 0
+            window.used += count
+            used.append(window.used)
+            if window.used > limit:
+                wait = window.started + seconds - now
+                self._note("binance", account, endpoint, "orders", window.used, limit, wait)
+                return OrderVerdict(False, tuple(used), limit, "10 SECOND" if seconds == 10.0 else "1 DAY", max(1, int(wait)))
+        return OrderVerdict(True, tuple(used))
+
+    def orders_of(self, account: str) -> tuple[int, int]:
+        """Return how many new orders of a Binance account count in its 10 seconds and its day."""
+        now = self._monotonic()
+        windows = ((self._orders.get((account, seconds)), seconds) for seconds in (10.0, 86_400.0))
+        short, long = (0 if one is None or now - one.started >= seconds else one.used for one, seconds in windows)
+        return short, long
+
     def judge_kraken(self, client: str, endpoint: str) -> Verdict:
         """Return the verdict on one public call, counting it when it passes."""
-        limits, now = self.kraken, self._monotonic()
-        counter = self._counters.setdefault(client, _Counter(limits.burst, now))
-        counter.tokens = min(limits.burst, counter.tokens + (now - counter.at) * limits.per_second)
+        return self._spend("limit", client, endpoint, 1.0, self.kraken.burst, self.kraken.per_second)
+
+    def judge_kraken_key(self, key: str, endpoint: str, cost: float) -> Verdict:
+        """Return the verdict on a private call of a key, counting it when it passes."""
+        return self._spend("limit", f"key {key}", endpoint, cost, self.kraken.private_burst, self.kraken.private_per_second)
+
+    def judge_kraken_order(self, key: str, symbol: str, endpoint: str, cost: float) -> Verdict:
+        """Return the verdict on an order or a cancel of a key in one market, counting it when it passes."""
+        name = f"key {key} in {symbol}"
+        return self._spend("orders", name, endpoint, cost, self.kraken.order_burst, self.kraken.order_per_second)
+
+    def judge_calls(self, dialect: str, client: str, endpoint: str, most: int, seconds: float) -> float | None:
+        """Return the seconds to wait when a client has called an endpoint `most` times in `seconds`, None when it may pass."""
+        now = self._monotonic()
+        window = self._calls.setdefault((dialect, client, endpoint), _Window(now))
+        if now - window.started >= seconds:
+            window.started, window.used = now, 0
+        window.used += 1
+        if window.used <= most:
+            return None
+        wait = window.started + seconds - now
+        self._note(dialect, client, endpoint, "limit", window.used, most, wait)
+        return wait
+
+    def _spend(self, kind: str, client: str, endpoint: str, cost: float, burst: float, per_second: float) -> Verdict:
+        now = self._monotonic()
+        counter = self._counters.setdefault((kind, client), _Counter(burst, now))
+        counter.tokens = min(burst, counter.tokens + (now - counter.at) * per_second)
         counter.at = now
-        if counter.tokens >= 1:
-            counter.tokens -= 1
-            return Verdict(True, int(limits.burst - counter.tokens))
-        wait = (1 - counter.tokens) / limits.per_second if limits.per_second else float("inf")
-        self._breaches.append(Breach(now_ms(), client, "kraken", endpoint, "limit", limits.burst, limits.burst, round(wait, 3)))
-        return Verdict(False, int(limits.burst))
+        if counter.tokens >= cost:
+            counter.tokens -= cost
+            return Verdict(True, int(burst - counter.tokens))
+        wait = (cost - counter.tokens) / per_second if per_second else float("inf")
+        self._note("kraken", client, endpoint, kind, burst, burst, wait)
+        return Verdict(False, int(burst))
+
+    def _note(self, dialect: str, client: str, endpoint: str, kind: str, used: float, limit: float, wait: float) -> None:
+        self._breaches.append(Breach(now_ms(), client, dialect, endpoint, kind, float(used), float(limit), round(wait, 3)))
 
     def _refuse(self, client: str, endpoint: str, kind: str, window: _Window, status: int, wait: float) -> Verdict:
         retry_after = max(1, int(wait) + (wait % 1 > 0))
-        at = now_ms()
-        limit = float(self.binance.weight)
-        self._breaches.append(Breach(at, client, "binance", endpoint, kind, float(window.used), limit, round(wait, 3)))
-        return Verdict(False, window.used, status, retry_after, at + int(wait * 1000))
+        self._note("binance", client, endpoint, kind, window.used, self.binance.weight, wait)
+        return Verdict(False, window.used, status, retry_after, now_ms() + int(wait * 1000))

@@ -1,4 +1,4 @@
-"""The HTTP server: Binance under /api/v3, Kraken under /0/public, the oracle under /_simulator. Bound to this machine only."""
+"""The HTTP server: every dialect under its own paths, the oracle under /_simulator. Bound to this machine only."""
 
 import asyncio
 import errno
@@ -13,9 +13,11 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from fks_assets.errors import InvalidInput
+from fks_assets.simulator.apis import APIS
 from fks_assets.simulator.clock import SimulatedClock
 from fks_assets.simulator.control import control_routes
-from fks_assets.simulator.endpoints import PublicEndpoint
+from fks_assets.simulator.control_trading import trading_routes
+from fks_assets.simulator.endpoints import ExchangeEndpoint
 from fks_assets.simulator.exchange import ALL_DIALECTS, SimulatedExchange
 from fks_assets.simulator.fault_rules import read_fault_file
 from fks_assets.simulator.faults import FaultPlan
@@ -24,7 +26,6 @@ from fks_assets.simulator.replay import ReplayedMarkets
 from fks_assets.simulator.source import CandleSource
 
 HOST = "127.0.0.1"
-_PATHS = {"binance": "/api/v3/{endpoint:path}", "kraken": "/0/public/{endpoint:path}"}
 REPLAY_MARGIN_MS = 3 * 3_600_000
 
 
@@ -56,8 +57,9 @@ def build_exchange(
 
 def build_app(exchange: SimulatedExchange) -> Starlette:
     """Return the ASGI application of an exchange."""
-    public = [Route(_PATHS[dialect], PublicEndpoint(exchange, dialect)) for dialect in sorted(exchange.dialects)]
-    return Starlette(routes=[*public, *control_routes(exchange)])
+    spoken = [APIS[name] for name in sorted(exchange.dialects)]
+    routes = [Route(path, ExchangeEndpoint(exchange, api)) for api in spoken for path in api.routes]
+    return Starlette(routes=[*routes, *control_routes(exchange), *trading_routes(exchange)])
 
 
 def listen(port: int) -> socket.socket:

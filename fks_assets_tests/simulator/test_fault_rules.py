@@ -27,7 +27,7 @@ def test_a_toml_file_is_read_with_times_groups_and_defaults(tmp_path: Path) -> N
     )
     (busy, torn), seed = read_fault_file(path)
     assert seed == 5
-    assert (busy.name, busy.endpoints, busy.symbols) == ("busy hour", {"klines", "OHLC", "ticker/price"}, {"BTC-USDT"})
+    assert (busy.name, busy.endpoints, busy.symbols) == ("busy hour", {"klines", "OHLC", "history", "ticker/price"}, {"BTC-USDT"})
     assert (busy.from_ms, busy.until_ms) == (1_795_233_600_000, 1_795_237_200_000)
     assert busy.options == {"status": 429, "retry_after": 7, "body": None, "html": False}
     assert (torn.name, torn.options) == ("torn-2", {"at": 0.5, "honest_length": False})
