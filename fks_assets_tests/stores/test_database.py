@@ -64,7 +64,7 @@ def test_migrating_twice_and_by_several_at_once_ends_at_the_same_schema(database
 
 def test_the_start_gate_refuses_a_database_without_migrations(database: Database) -> None:
     fresh = empty_database(database, "without_migrations")
-    with pytest.raises(StoreError, match="revision none, 0003 is needed"):
+    with pytest.raises(StoreError, match="revision none, 0006 is needed"):
         fresh.require_current()
     fresh.engine.dispose()
 

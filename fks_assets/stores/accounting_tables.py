@@ -1,0 +1,235 @@
+"""The tables of the books: journal, wallets, positions, stops, balances; and those that guard who may trade."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from fks_assets.stores.table_base import (
+    CURRENCY_PATTERN,
+    METADATA,
+    STRATEGY_PATTERN,
+    TIME,
+    market_column,
+    money_column,
+    numbers,
+    one_of,
+)
+
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account", Text, ForeignKey("accounts.name"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reference", Text, nullable=False, comment="what was booked, once for each account"),
+    Column("fill_id", BigInteger, ForeignKey("fills.id"), unique=True),
+    Column("deal_id", BigInteger, ForeignKey("deals.id"), comment="of dust"),
+    Column("at", TIME, nullable=False),
+    Column("booked_by", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    one_of("kind", ("fill", "deposit", "withdrawal", "adjustment", "dust", "funding"), "kind_known"),
+    CheckConstraint("reference <> ''", name="reference_form"),
+    CheckConstraint("(kind = 'fill') = (fill_id IS NOT NULL)", name="fill_of_kind"),
+    CheckConstraint("(kind = 'dust') = (deal_id IS NOT NULL)", name="deal_of_dust"),
+    CheckConstraint("booked_by <> ''", name="booked_by_someone"),
+    UniqueConstraint("account", "reference"),
+    Index(None, "account", "at"),
+    Index("ix_journal_deal_id", "deal_id"),
+    comment="Bookings; the entries of each sum to 0 in every currency; rows are only ever added",
+)
+
+JOURNAL_ENTRIES = Table(
+    "journal_entries",
+    METADATA,
+    Column("journal_id", BigInteger, ForeignKey("journal.id"), primary_key=True),
+    Column("book", Text, primary_key=True, comment="wallet, market, fees, external or dust"),
+    Column("currency", Text, primary_key=True),
+    money_column("amount", comment="above 0: comes into the book"),
+    one_of("book", ("wallet", "market", "fees", "external", "dust"), "book_known"),
+    CheckConstraint(f"currency ~ '{CURRENCY_PATTERN}'", name="currency_form"),
+    CheckConstraint("amount <> 0 AND amount <> 'NaN'", name="amount_is_something"),
+    comment="Double entry; rows are only ever added",
+)
+
+WALLETS = Table(
+    "wallets",
+    METADATA,
+    Column("account", Text, ForeignKey("accounts.name"), primary_key=True),
+    Column("currency", Text, primary_key=True),
+    money_column("amount", comment="sum of the account's entries in the book wallet"),
+    Column("short_since", TIME, comment="set while the amount is below 0: something is not booked yet"),
+    numbers("amount"),
+    CheckConstraint(f"currency ~ '{CURRENCY_PATTERN}'", name="currency_form"),
+    CheckConstraint("(amount < 0) = (short_since IS NOT NULL)", name="never_short_unseen"),
+    comment="What each account owns; a trigger adds every entry",
+)
+
+POSITIONS = Table(
+    "positions",
+    METADATA,
+    Column("deal_id", BigInteger, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
+    market_column(),
+    Column("side", Text, nullable=False),
+    money_column("bought_quantity", server_default="0"),
+    money_column("bought_sum", server_default="0", comment="quote currency"),
+    money_column("sold_quantity", server_default="0"),
+    money_column("sold_sum", server_default="0", comment="quote currency"),
+    money_column("fees_quote", server_default="0", comment="fees in the quote currency"),
+    money_column("fee_base", server_default="0", comment="fees in the base currency"),
+    money_column("dust_quantity", server_default="0", comment="base currency that is too little to sell"),
+    Column("opened_at", TIME, nullable=False),
+    Column("closed_at", TIME, comment="set while nothing is held"),
+    money_column("mark_price", nullable=True),
+    Column("marked_at", TIME),
+    Column("updated_at", TIME, nullable=False),
+    ForeignKeyConstraint(
+        ["deal_id", "account", "strategy", "market"], ["deals.id", "deals.account", "deals.strategy", "deals.market"]
+    ),
+    numbers(
+        "bought_quantity",
+        "bought_sum",
+        "sold_quantity",
+        "sold_sum",
+        "fees_quote",
+        "fee_base",
+        "dust_quantity",
+        "coalesce(mark_price, 1)",
+    ),
+    one_of("side", ("LONG", "SHORT"), "side_known"),
+    CheckConstraint(
+        "bought_quantity >= 0 AND bought_sum >= 0 AND sold_quantity >= 0 AND sold_sum >= 0", name="sums_not_negative"
+    ),
+    CheckConstraint("(mark_price IS NULL) = (marked_at IS NULL) AND coalesce(mark_price, 1) > 0", name="mark_has_time"),
+    CheckConstraint(
+        "(closed_at IS NOT NULL) = (bought_quantity - sold_quantity - fee_base - dust_quantity = 0)",
+        name="closed_when_nothing_is_held",
+    ),
+    Index(None, "account", "opened_at"),
+    Index("ix_positions_open", "account", "market", postgresql_where=text("closed_at IS NULL")),
+    comment="For each deal the sums of its fills",
+)
+
+STOPS = Table(
+    "stops",
+    METADATA,
+    Column("deal_id", BigInteger, ForeignKey("deals.id"), primary_key=True),
+    money_column("level", nullable=True),
+    money_column("target", nullable=True),
+    Column("trailing_distance", Numeric(10, 4), comment="fraction of the price"),
+    Column("version", Integer, nullable=False, comment="counts the changes from 1"),
+    Column("state", Text, nullable=False),
+    Column("gap_deadline", TIME, comment="until then a stop rests again"),
+    Column("order_id", BigInteger, ForeignKey("orders.id"), comment="the stop at the exchange"),
+    Column("updated_at", TIME, nullable=False),
+    numbers("coalesce(level, 1)", "coalesce(target, 1)", "coalesce(trailing_distance, 0.5)"),
+    CheckConstraint("coalesce(level, 1) > 0 AND coalesce(target, 1) > 0", name="levels_positive"),
+    CheckConstraint("trailing_distance > 0 AND trailing_distance < 1", name="trailing_distance_is_a_fraction"),
+    CheckConstraint("version > 0", name="version_counts_from_one"),
+    one_of("state", ("NONE", "RESTING", "GAP", "EXITING", "ALERTED"), "state_known"),
+    CheckConstraint("(state = 'GAP') = (gap_deadline IS NOT NULL)", name="gap_has_deadline"),
+    CheckConstraint("state <> 'RESTING' OR (order_id IS NOT NULL AND level IS NOT NULL)", name="resting_has_order"),
+    comment="The stop and target of each deal, and who guards it at this moment",
+)
+
+_BALANCE_AMOUNTS = (
+    "cash",
+    "position_value",
+    "equity",
+    "margin_used",
+    "margin_free",
+    "unrealised_pnl",
+    "realised_pnl",
+    "net_deposits",
+    "daily_pnl",
+    "cumulative_pnl",
+    "time_weighted_return",
+)
+BALANCE_HISTORY = Table(
+    "balance_history",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account", Text, ForeignKey("accounts.name"), nullable=False),
+    Column("at", TIME, nullable=False),
+    *(money_column(name) for name in _BALANCE_AMOUNTS),
+    Column("details", JSONB, nullable=False, server_default="{}"),
+    numbers(*_BALANCE_AMOUNTS),
+    CheckConstraint("equity = cash + position_value", name="equity_is_cash_and_positions"),
+    CheckConstraint("margin_used >= 0", name="margin_used_not_negative"),
+    CheckConstraint("cumulative_pnl = equity - net_deposits", name="deposits_are_no_profit"),
+    CheckConstraint("time_weighted_return >= -1", name="no_more_than_all_is_lost"),
+    UniqueConstraint("account", "at"),
+    comment="What each account was worth, in its quote currency; the return is a fraction",
+)
+
+HALTS = Table(
+    "halts",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("scope", Text, nullable=False, comment="desk, account, strategy or market"),
+    Column("name", Text, nullable=False, comment="of the account, strategy or market; empty for the desk"),
+    Column("halted", Boolean, nullable=False),
+    Column("until", TIME, comment="ends by itself then; empty: until a person resumes"),
+    Column("reason", Text, nullable=False),
+    Column("changed_at", TIME, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    one_of("scope", ("desk", "account", "strategy", "market"), "scope_known"),
+    CheckConstraint("(scope = 'desk') = (name = '')", name="name_of_scope"),
+    CheckConstraint("halted OR until IS NULL", name="until_of_a_halt"),
+    CheckConstraint("reason <> ''", name="reason_has_words"),
+    CheckConstraint("changed_by <> ''", name="changed_by_someone"),
+    Index(None, "scope", "name", "id"),
+    comment="Each time trading was stopped or resumed, the newest row of a name counts; rows are only ever added",
+)
+
+FENCES = Table(
+    "fences",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False, comment="grows with each holder; who has an older one may not write"),
+    Column("holder", Text, nullable=False),
+    Column("taken_at", TIME, nullable=False),
+    CheckConstraint(f"name ~ '{STRATEGY_PATTERN}'", name="name_form"),
+    CheckConstraint("epoch > 0", name="epoch_counts_from_one"),
+    CheckConstraint("holder <> ''", name="holder_is_someone"),
+    comment="Which process may write order intents",
+)
+
+HEARTBEATS = Table(
+    "heartbeats",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("at", TIME, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    CheckConstraint("name <> ''", name="name_form"),
+    CheckConstraint("jsonb_typeof(detail) = 'object'", name="detail_has_names"),
+    comment="When each part that must never stop was last seen at work",
+)
+
+RECONCILIATIONS = Table(
+    "reconciliations",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("account", Text, ForeignKey("accounts.name"), nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("ok", Boolean, nullable=False),
+    Column("detail", JSONB, nullable=False, comment="what was compared, and what differs"),
+    CheckConstraint("jsonb_typeof(detail) = 'object'", name="detail_has_names"),
+    Index(None, "account", "id"),
+    comment="Comparisons of the ledger with the exchange",
+)
