@@ -84,6 +84,8 @@ def database_url(postgres_home: Path, shared_database_url: str) -> Iterator[str]
     _execute(
         shared_database_url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        # As a replica: rows that may only be added, and rows that others refer to, go as well.
+        "SET session_replication_role = replica",
         *(f"DELETE FROM {table.name}" for table in METADATA.sorted_tables),
     )
     _execute(embedded.url_of(directory, "postgres"), "DROP DATABASE IF EXISTS fks_dagster WITH (FORCE)")

@@ -17,6 +17,7 @@ from fks_assets.exchanges.dialects import Dialect
 LONGEST_BAN_SECONDS = 3 * 86_400.0
 _UNTIL_MS = re.compile(r"banned until (\d{13})")
 _UNTIL_SECONDS = re.compile(r"Throttled: ?(\d{10})")
+_BACK_OFF = re.compile(r'"backOff": ?"?(\d{1,6}(?:\.\d{1,3})?)')
 _LOCKOUT_SECONDS = 900.0
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*")
 _TAGS = re.compile(r"<[^>]*>|\s+")
@@ -123,13 +124,15 @@ class AnswerJudge:
 
 
 def ban_seconds(answer: Answer, dialect: Dialect) -> float:
-    """Return how long the exchange wants silence: its Retry-After, the end named in the body, or the dialect's default."""
-    moment = _date(answer.headers.get("Date"))
+    """Return how long the exchange wants silence: its Retry-After, what the body names, or the dialect's default."""
+    moment = answer_date(answer)
     stated = [_retry_after(answer.headers.get("Retry-After"), moment)]
     text = answer.body[:2000].decode(errors="replace")
     for pattern, per_second in ((_UNTIL_MS, 1000), (_UNTIL_SECONDS, 1)):
         if moment is not None and (found := pattern.search(text)):
             stated.append(int(found[1]) / per_second - moment.timestamp())
+    if found := _BACK_OFF.search(text):
+        stated.append(float(found[1]))
     if "Temporary lockout" in text:
         stated.append(_LOCKOUT_SECONDS)
     seconds = max((value for value in stated if value is not None and value > 0), default=None)
@@ -143,8 +146,13 @@ def used_weight(answer: Answer, dialect: Dialect) -> tuple[int, float] | None:
     told = answer.headers.get(dialect.used_weight_header) if dialect.used_weight_header else None
     if told is None or not (told.isascii() and told.isdigit() and len(told) < 10):
         return None
-    moment = _date(answer.headers.get("Date"))
+    moment = answer_date(answer)
     return int(told), 60.0 if moment is None else 61.0 - moment.second
+
+
+def answer_date(answer: Answer) -> datetime | None:
+    """Return when the server says that it answered, to the second; None when it does not say."""
+    return _date(answer.headers.get("Date"))
 
 
 def excerpt(body: bytes) -> str:

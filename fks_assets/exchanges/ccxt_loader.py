@@ -1,4 +1,4 @@
-"""Load one asynchronous ccxt exchange class without the hundred others.
+"""Load one asynchronous ccxt exchange class, ccxt's own or one of ours, without the hundred others.
 
 `import ccxt.async_support` runs every exchange that ccxt knows, which takes about a second longer than one class. The class
 needs only `ccxt.base` and `ccxt.async_support.base`; the two packages' `__init__` files are what pulls in the rest, so they are
@@ -16,16 +16,18 @@ from typing import Any
 
 _lock = threading.Lock()
 _PACKAGES = ("ccxt", "ccxt.async_support")
+_OUR_CLASSES = {"wallex": ("fks_assets.exchanges.wallex", "Wallex"), "nobitex": ("fks_assets.exchanges.nobitex", "Nobitex")}
 
 
 def load_exchange_class(ccxt_id: str) -> type[Any]:
-    """Return ccxt's asynchronous class of one exchange, for example `binance`."""
+    """Return the asynchronous class of one exchange, for example `binance`."""
+    name, class_name = _OUR_CLASSES.get(ccxt_id, (f"ccxt.async_support.{ccxt_id}", ccxt_id))
     with _lock:
-        module = sys.modules.get(f"ccxt.async_support.{ccxt_id}")
+        module = sys.modules.get(name)
         if module is None:
-            module = _import_full(ccxt_id) if _is_loaded() else _import_alone(ccxt_id)
+            module = _import_full(name) if _is_loaded() else _import_alone(name)
         logging.getLogger("ccxt").setLevel(logging.WARNING)
-        return getattr(module, ccxt_id)
+        return getattr(module, class_name)
 
 
 def load_errors() -> ModuleType:
@@ -37,21 +39,21 @@ def _is_loaded() -> bool:
     return any(package in sys.modules for package in _PACKAGES)
 
 
-def _import_full(ccxt_id: str) -> ModuleType:
+def _import_full(name: str) -> ModuleType:
     importlib.import_module("ccxt.async_support")
-    return importlib.import_module(f"ccxt.async_support.{ccxt_id}")
+    return importlib.import_module(name)
 
 
-def _import_alone(ccxt_id: str) -> ModuleType:
+def _import_alone(name: str) -> ModuleType:
     before = set(sys.modules)
     try:
         _install_empty_packages()
-        return importlib.import_module(f"ccxt.async_support.{ccxt_id}")
+        return importlib.import_module(name)
     except ImportError:
-        for name in set(sys.modules) - before:
-            if name.partition(".")[0] == "ccxt":
-                del sys.modules[name]
-        return _import_full(ccxt_id)
+        for loaded in set(sys.modules) - before:
+            if loaded.startswith(("ccxt.", "fks_assets.exchanges.")) or loaded == "ccxt":
+                del sys.modules[loaded]
+        return _import_full(name)
     finally:
         for package in _PACKAGES:
             if getattr(sys.modules.get(package), "__spec__", None) is None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from fks_assets.errors import ExchangeError, InvalidInput, InvalidResponse
 from fks_assets.exchanges.answers import Answer, shape_guard
 from fks_assets.exchanges.budget import RateBudget
-from fks_assets.exchanges.candle_api import candle_url, exchange_time_ms, read_rows
+from fks_assets.exchanges.candle_api import answered_time_ms, candle_url, read_rows
 from fks_assets.exchanges.ccxt_client import build_client
 from fks_assets.exchanges.exchange_clock import ClockSample, ExchangeClock
 from fks_assets.exchanges.market_info import read_market_rules, rules_url
@@ -159,9 +159,10 @@ class ExchangeGateway:
 
     async def _fetch_pages(self, query: _Query) -> FetchedCandles:
         span = self._api.page_rows * query.timeframe.milliseconds
-        windows = [(start, min(start + span, query.ask_end_ms)) for start in range(query.start_ms, query.ask_end_ms, span)]
+        begin = max(query.start_ms, query.timeframe.ceil(self._api.first_candle_ms.get(query.timeframe.name, 0)))
+        windows = [(start, min(start + span, query.ask_end_ms)) for start in range(begin, query.ask_end_ms, span)]
         pages: list[_Page] = []
-        if len(windows) > _PAGES_WITHOUT_PROBE:
+        if len(windows) > _PAGES_WITHOUT_PROBE and self._api.oldest_first:
             pages.append(await self._page(query, *windows.pop(0)))
             if not len(pages[0][0]) and not pages[0][1]:
                 first = await self._first_open(query, windows[0][0])
@@ -225,12 +226,12 @@ class ExchangeGateway:
 
     async def _sample_clock(self) -> ClockSample:
         endpoint = self._api.clock_endpoint
-        url = self._client.sign(endpoint, ["public"], "GET", {})["url"]
+        url = self._client.sign(self._api.path(endpoint), ["public"], "GET", {})["url"]
 
         def parse(answer: Answer) -> ClockSample:
             value = self._judge.decode(answer, endpoint)
             with shape_guard(self._judge, endpoint):
-                return ClockSample(exchange_time_ms(value, self._api), answer.sent_at, answer.received_at)
+                return ClockSample(answered_time_ms(answer, value, self._api), answer.sent_at, answer.received_at)
 
         return await self._transport.read(url, endpoint, parse)
 

@@ -14,6 +14,7 @@ from fks_assets.quant.markets import Market
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _MOST_DECIMALS = 18
+_RIALS_PER_TOMAN = 10
 
 
 def rules_url(client: Any, dialect: Dialect) -> str:
@@ -22,8 +23,8 @@ def rules_url(client: Any, dialect: Dialect) -> str:
     All of them, because one unknown name among those asked for would make the exchange refuse the whole request.
     """
     # Names of account groups that may trade a symbol make up half of Binance's answer.
-    parameters = {} if dialect.name == "kraken" else {"showPermissionSets": "false"}
-    return client.sign(dialect.markets_endpoint, ["public"], "GET", parameters)["url"]
+    parameters = {"showPermissionSets": "false"} if dialect.name == "binance" else {}
+    return client.sign(dialect.path(dialect.markets_endpoint), ["public"], "GET", parameters)["url"]
 
 
 def read_market_rules(
@@ -40,13 +41,10 @@ def read_market_rules(
     with shape_guard(judge, endpoint):
         # Read a second time: the quick decoder turns numbers into floats.
         value = json.loads(answer.body, parse_float=Decimal)
-        if dialect.name == "kraken":
-            listed = {pair["altname"]: pair for pair in value["result"].values()}
-        else:
-            listed = {symbol["symbol"]: symbol for symbol in value["symbols"]}
+        list_markets, read = _READERS[dialect.name]
+        listed = list_markets(value)
     if not listed:
         raise judge.invalid(endpoint, "a list without any market")
-    read = _kraken_rules if dialect.name == "kraken" else _binance_rules
     found: dict[Market, MarketRules | InvalidResponse] = {}
     for market in markets:
         entry = listed.get(dialect.pair_id(market.ccxt_symbol))
@@ -119,6 +117,55 @@ def _base_fee(market: Market, name: str, schedule: Any) -> Decimal | None:
     by_turnover = {_number(market, f"{name} turnover", turnover): fee for turnover, fee in schedule}
     fee = _number(market, name, by_turnover[Decimal(0)])
     return None if fee is None else fee.scaleb(-2)
+
+
+def _wallex_rules(market: Market, symbol: Mapping[str, Any], dialect: Dialect) -> MarketRules:
+    given = {name: None if symbol.get(name) == "-" else symbol.get(name) for name in ("minQty", "maxQty", "minNotional")}
+    return MarketRules(
+        market=market,
+        status=MarketStatus.TRADING,
+        tick_size=_step(market, "tickSize", symbol["tickSize"]),
+        lot_size=_step(market, "stepSize", symbol["stepSize"]),
+        min_quantity=_number(market, "minQty", given["minQty"]),
+        max_quantity=_number(market, "maxQty", given["maxQty"]),
+        min_notional=_number(market, "minNotional", given["minNotional"]),
+        maker_fee=dialect.maker_fee,
+        taker_fee=dialect.taker_fee,
+    )
+
+
+def _nobitex_listed(value: Any) -> dict[str, Any]:
+    """Return, by market, its steps and least value in its own money, which is rial for those of IRT."""
+    rules = value["nobitex"]
+    least = rules["minOrders"]
+    return {
+        name: {"tick": rules["pricePrecisions"][name], "lot": lot, "least": least.get("rls" if name.endswith("IRT") else "usdt")}
+        for name, lot in rules["amountPrecisions"].items()
+        if name in rules["pricePrecisions"]
+    }
+
+
+def _nobitex_rules(market: Market, entry: Mapping[str, Any], dialect: Dialect) -> MarketRules:
+    tick, lot, least = (_number(market, name, entry[name]) for name in ("tick", "lot", "least"))
+    per = _RIALS_PER_TOMAN if market.quote == "IRT" else Decimal(1)
+    return MarketRules(
+        market=market,
+        status=MarketStatus.TRADING,
+        tick_size=None if tick is None else tick / per,
+        lot_size=lot,
+        min_notional=None if least is None else least / per,
+        maker_fee=dialect.maker_fee,
+        taker_fee=dialect.taker_fee,
+    )
+
+
+_Readers = tuple[Callable[[Any], dict[str, Any]], Callable[..., MarketRules]]
+_READERS: dict[str, _Readers] = {
+    "binance": (lambda value: {symbol["symbol"]: symbol for symbol in value["symbols"]}, _binance_rules),
+    "kraken": (lambda value: {pair["altname"]: pair for pair in value["result"].values()}, _kraken_rules),
+    "wallex": (lambda value: {symbol["symbol"]: symbol for symbol in value["result"]["symbols"].values()}, _wallex_rules),
+    "nobitex": (_nobitex_listed, _nobitex_rules),
+}
 
 
 def _step(market: Market, name: str, decimals: Any) -> Decimal:

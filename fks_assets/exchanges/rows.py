@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -30,13 +30,15 @@ class MalformedRows(ValueError):
 @dataclass(frozen=True, slots=True, eq=False)
 class RawRows:
     """Rows as the exchange sent them, in its order: open times (int64 ms) and one float64 column for each of open, high, low,
-    close and volume. `spans` are the lengths that the rows themselves state (ms), None for an API that states none.
-    `unreadable` are rows with a usable time but a value that is no number; they are in no column."""
+    close and volume. `spans` are the lengths that the rows themselves state (ms), None for an API that states none. `may_omit`
+    says that the API leaves out candles without trades. `unreadable` are rows with a usable time but a value that is no number;
+    they are in no column."""
 
     open_time: np.ndarray
     columns: tuple[np.ndarray, ...]
     spans: np.ndarray | None = None
     unreadable: tuple[QuarantinedRow, ...] = ()
+    may_omit: bool = False
 
     def __len__(self) -> int:
         return len(self.open_time) + len(self.unreadable)
@@ -55,6 +57,8 @@ class RowLayout:
 
 BINANCE_LAYOUT = RowLayout(width=_BINANCE_WIDTH, time_scale=1, cells=(1, 2, 3, 4, 5), last_cell=6)
 KRAKEN_LAYOUT = RowLayout(width=8, time_scale=1000, cells=(1, 2, 3, 4, 6))
+UDF_LAYOUT = RowLayout(width=6, time_scale=1000, cells=(1, 2, 3, 4, 5))
+_UDF_COLUMNS = "tohlcv"
 
 
 def binance_rows(body: bytes, decode: Callable[[], Any]) -> RawRows:
@@ -72,6 +76,23 @@ def kraken_rows(decoded: Any) -> RawRows:
     if len(pairs) != 1:
         raise MalformedRows(f"the result names {len(pairs)} pairs, not one")
     return exact_rows(result[pairs[0]], KRAKEN_LAYOUT)
+
+
+def udf_rows(decoded: Any) -> RawRows:
+    """Return the rows of a decoded UDF history, which comes in columns; raise MalformedRows when it is not one."""
+    said = decoded.get("s") if isinstance(decoded, dict) else None
+    if said not in ("ok", "no_data"):
+        raise MalformedRows("the answer is neither candles nor says that there are none")
+    columns = (
+        [decoded.get(name, []) for name in _UDF_COLUMNS] if said == "no_data" else [decoded.get(name) for name in _UDF_COLUMNS]
+    )
+    for name, column in zip(_UDF_COLUMNS, columns, strict=True):
+        if not isinstance(column, list):
+            raise MalformedRows(f"the column {name} is {_kind(column)}, not a list")
+    lengths = [len(column) for column in columns]
+    if len(set(lengths)) != 1:
+        raise MalformedRows(f"the columns have {', '.join(map(str, lengths))} values, not equally many")
+    return replace(exact_rows([list(row) for row in zip(*columns, strict=True)], UDF_LAYOUT), may_omit=True)
 
 
 def exact_rows(rows: Any, layout: RowLayout) -> RawRows:

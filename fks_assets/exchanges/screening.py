@@ -11,6 +11,9 @@ from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe
 _DAY_MS = TIMEFRAMES["1d"].milliseconds
 _LENGTHS = (*(timeframe.milliseconds for timeframe in TIMEFRAMES.values()), 1000, 3 * _DAY_MS, 7 * _DAY_MS)
 
+# Rows of a thin market all lie on the grid of a timeframe twice as long by chance in one of a million answers.
+_TELLING_ROWS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -54,17 +57,29 @@ def timeframe_fault(rows: RawRows, timeframe: Timeframe) -> str | None:
     """Return what shows that the rows are candles of another timeframe, None when nothing does.
 
     An API that states each candle's length is taken at its word, unless the length is none of a timeframe (candles cut short by
-    an outage); one that does not is known to leave no candle out, so its rows must follow each other closely.
+    an outage). One that does not and leaves no candle out must give rows that follow each other closely. Of one that leaves out
+    candles without trades, rows that are too close are others, and many rows of which not one is off a longer timeframe's grid.
     """
     if rows.spans is not None:
         lengths, counts = np.unique(rows.spans, return_counts=True)
         others = (lengths != timeframe.milliseconds) & np.isin(lengths, _LENGTHS) & (counts > len(rows.spans) / 2)
         found = int(lengths[others][0]) if others.any() else None
+    elif rows.may_omit:
+        found = _shared_step(np.unique(rows.open_time), timeframe)
     else:
         steps = np.diff(np.unique(rows.open_time))
         middle = int(np.median(steps)) if len(steps) > 2 else timeframe.milliseconds
         found = middle if middle != timeframe.milliseconds else None
     return None if found is None else f"candles of {found // 1000} s where {timeframe} candles were asked for"
+
+
+def _shared_step(times: np.ndarray, timeframe: Timeframe) -> int | None:
+    """Return the step of rows that cannot be candles of the timeframe some of which are left out, None when they can."""
+    steps = np.diff(times)
+    if len(steps) and int(steps.min()) < timeframe.milliseconds:
+        return int(steps.min())
+    longer = (length for length in sorted(_LENGTHS) if length > timeframe.milliseconds and length % timeframe.milliseconds == 0)
+    return next((length for length in longer if len(steps) >= _TELLING_ROWS and not (steps % length).any()), None)
 
 
 def _concerns(time: int, window: Window) -> bool:

@@ -1,7 +1,7 @@
 """A scripted Binance and Kraken with a clock of its own, whose candles are a formula of the time: the tests' expected values."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -27,6 +27,13 @@ def kraken_row(open_ms: int) -> list[object]:
     """Return the Kraken row of the scripted candle."""
     texts = candle_texts(open_ms)
     return [open_ms // 1000, *texts[:4], "20000.5", texts[4], 7]
+
+
+def udf_columns(opens_ms: Sequence[int], spelled: Callable[[str], object]) -> dict[str, object]:
+    """Return the UDF history of the scripted candles that open then, every number as `spelled` writes it."""
+    columns = list(zip(*(candle_texts(time) for time in opens_ms), strict=True)) or [()] * 5
+    values = {name: [spelled(text) for text in column] for name, column in zip("ohlcv", columns, strict=True)}
+    return {"s": "ok", "t": [time // 1000 for time in opens_ms], **values}
 
 
 @dataclass
