@@ -101,7 +101,7 @@ def test_no_file_grows_into_two_rooms(source: Path) -> None:
 
 
 def test_definitions_load_nothing_heavy() -> None:
-    heavy = ["ccxt", "talib", "numba", "pyarrow.compute", "pandas", "pyarrow", "matplotlib"]
+    heavy = ["ccxt", "talib", "numba", "pyarrow.compute", "pandas", "pyarrow", "matplotlib", "scipy", "optuna", "cryptography"]
     script = f"import sys, fks_assets.definitions; print([name for name in {heavy!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert answer.stdout.strip().splitlines()[-1:] == ["[]"], answer.stdout + answer.stderr
