@@ -55,6 +55,7 @@ setup(
         "celery": [f"dagster-celery=={DAGSTER_LIBRARIES}"],
         "k8s": [f"dagster-k8s=={DAGSTER_LIBRARIES}"],
         "s3": ["s3fs>=2024.10"],
+        "peers": ["backtesting>=0.6.6", "vectorbt>=1.2"],
     },
     entry_points={"console_scripts": ["fks = fks_assets.cli:app"]},
 )

@@ -16,6 +16,7 @@ from fks_assets.assets.market_data.gap_repair import build_gap_repair
 from fks_assets.assets.market_data.market_rules import build_market_rules
 from fks_assets.assets.operations.archive import build_archive, build_gap_upkeep
 from fks_assets.assets.operations.store_upkeep import build_store_upkeep
+from fks_assets.assets.portfolio.assets import build_portfolio
 from fks_assets.assets.reporting.completeness import build_completeness_report
 from fks_assets.assets.reporting.recency import build_recency_validation
 from fks_assets.assets.schedules import TICKS, build_schedule
@@ -52,6 +53,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     repair = build_gap_repair(settings)
     ideas = build_trade_ideas(settings, jobs["signals"])
     shadow = build_shadow_branch(settings)
+    portfolio = build_portfolio(settings, jobs["critical_path"])
     scheduled = [
         build_market_rules(settings),
         build_completeness_report(settings),
@@ -68,15 +70,16 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     stores = Stores(settings)
     reports = Reports(settings, lambda: desk_addresses(settings.home))
     return dg.Definitions(
-        assets=[*assets, repair.asset, ideas.asset, shadow.asset, *(each.asset for each in scheduled)],
+        assets=[*assets, repair.asset, ideas.asset, shadow.asset, *(each.asset for each in scheduled), *portfolio.assets],
         asset_checks=[check for timeframe in timeframes for check in build_candle_checks(timeframe)],
-        jobs=[*jobs.values(), *repair.jobs, ideas.job, shadow.job, *(each.job for each in scheduled)],
+        jobs=[*jobs.values(), *repair.jobs, ideas.job, shadow.job, *(each.job for each in scheduled), *portfolio.jobs],
         schedules=[
             *(build_schedule(tick, jobs[tick.job]) for tick in TICKS),
             *repair.schedules,
             *(each.schedule for each in scheduled),
+            *portfolio.schedules,
         ],
-        sensors=[*repair.sensors, ideas.sensor],
+        sensors=[*repair.sensors, ideas.sensor, *portfolio.sensors],
         resources={"stores": stores, "market_data": MarketData(settings, stores), "reports": reports},
         executor=build_executor(settings.executor),
     )

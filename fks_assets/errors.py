@@ -29,6 +29,10 @@ class InsufficientData(TradingError):
     """There are too few candles for what was asked."""
 
 
+class StrategyFailed(TradingError):
+    """The code of a strategy raised an error while it judged; names strategy, line and error."""
+
+
 class StoreError(TradingError):
     """A store could not read or write; what it held before is unchanged."""
 

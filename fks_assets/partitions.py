@@ -19,6 +19,9 @@ STRATEGY_YESTERDAY_JOBS = frozenset({"differences"})
 # Jobs whose partitions are UTC months that have ended × strategy: a run without a partition is of the last one, every strategy.
 STRATEGY_MONTH_JOBS = frozenset({"walk_forward_windows"})
 
+# Jobs whose partitions are accounts: a run without a partition is of all of them.
+ACCOUNT_JOBS = frozenset({"trading", "order_monitor", "position_marks", "account_balances"})
+
 
 def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Return market × UTC month, the open month included; keys read `BTC-USDT@binance|2026-11`."""
@@ -42,6 +45,19 @@ def strategy_day_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
     return dg.MultiPartitionsDefinition(
         {"day": day_partitions(settings), "strategy": dg.StaticPartitionsDefinition(list(known_strategies()))}
     )
+
+
+def account_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:
+    """Return the accounts of the settings; keys are their names."""
+    return dg.StaticPartitionsDefinition(list(settings.accounts))
+
+
+def account_range(settings: Settings) -> dict[str, str]:
+    """Return the tags that make one run cover every account, none for a desk without accounts."""
+    names = list(settings.accounts)
+    if not names:
+        return {}
+    return {"dagster/asset_partition_range_start": names[0], "dagster/asset_partition_range_end": names[-1]}
 
 
 def strategy_day_range(day: str) -> dict[str, str]:

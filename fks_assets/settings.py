@@ -363,7 +363,7 @@ def load_settings() -> Settings:
 
 def _overlay(values: dict[str, Any], path: tuple[str, ...], value: str, origins: dict[tuple[str, ...], str], origin: str) -> None:
     path = (path[0].lower(), *(part if part in TIMEFRAMES else part.lower() for part in path[1:]))
-    if path[0] in ENVIRONMENT_ONLY:
+    if path[0] in ENVIRONMENT_ONLY or path[0].startswith("api_"):
         return
     if path[0] not in Settings.model_fields:
         raise SettingsError(

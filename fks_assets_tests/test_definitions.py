@@ -41,6 +41,12 @@ def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg
         ),
         "walk_forward": ["indicators_1h", "market_rules", "ohlcv_1h"],
         "trade_ideas": ["market_rules", "signals_1h"],
+        "deals": ["market_rules", "signals_1h"],
+        "orders": ["deals"],
+        "fills": ["orders"],
+        "positions": ["fills", "ohlcv_5m"],
+        "balances": ["positions"],
+        "ledger_audit": ["balances", "fills", "positions"],
     }
     for timeframe in TIMEFRAMES:
         expected[f"ohlcv_{timeframe}"] = []
@@ -82,6 +88,11 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "differences": ["live_backtest_difference"],
         "walk_forward_windows": ["walk_forward"],
         "ideas": ["trade_ideas"],
+        "trading": ["balances", "deals", "fills", "orders", "positions"],
+        "order_monitor": ["fills", "orders", "positions"],
+        "position_marks": ["positions"],
+        "account_balances": ["balances", "positions"],
+        "audit": ["ledger_audit"],
     }
     schedules = {schedule.name: schedule for schedule in definitions.schedules or []}
     assert {name: (schedule.cron_schedule, schedule.execution_timezone) for name, schedule in schedules.items()} == {
@@ -101,11 +112,16 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "validation_schedule": ("0 1 * * *", "UTC"),
         "differences_schedule": ("30 0 * * *", "UTC"),
         "walk_forward_schedule": ("40 0 1 * *", "UTC"),
+        "account_balances_schedule": ("*/15 * * * *", "UTC"),
+        "audit_schedule": ("30 1 * * *", "UTC"),
     }
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == {
         "gap_sensor": dg.DefaultSensorStatus.RUNNING,
         "ideas_sensor": dg.DefaultSensorStatus.RUNNING,
+        "deals_sensor": dg.DefaultSensorStatus.RUNNING,
+        "orders_sensor": dg.DefaultSensorStatus.RUNNING,
+        "positions_sensor": dg.DefaultSensorStatus.RUNNING,
     }
 
 

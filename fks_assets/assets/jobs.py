@@ -7,6 +7,8 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 MARKET_DATA_LANE = {"fks/lane": "market-data"}
+# What judges strategies is made in the order of launching: parameters, then backtests by them, then the verdicts on those.
+RESEARCH_LANE = {"fks/lane": "research"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def build_jobs(timeframes: Sequence[str]) -> dict[str, UnresolvedAssetJobDefinit
 def _selection(job: str, names: Sequence[str]) -> dg.AssetSelection:
     """Return the assets with their checks, but without them on the critical path.
 
-    The sync itself judges the markets and stops those that fail, so a check only shows it; to Dagster each costs as much as an asset.
+    The sync itself judges the markets and stops those that fail: a check only shows it, and to Dagster each costs as much as an
+    asset.
     """
     chosen = dg.AssetSelection.assets(*names)
     return chosen.without_checks() if job == "critical_path" else chosen

@@ -7,16 +7,22 @@ import typer
 from typer.core import TyperGroup
 
 from fks_assets.cli import (
+    accounts,
     backtests,
     blast_radius,
     candles,
+    cash,
     completeness,
+    credentials,
     desk,
     evaluation,
     gaps,
+    halts,
     ideas,
     importing,
     market_rules,
+    orders,
+    portfolio,
     quarantine,
     runs,
     simulator,
@@ -81,5 +87,11 @@ for module in (
     strategies,
     evaluation,
     ideas,
+    accounts,
+    portfolio,
+    orders,
+    cash,
+    credentials,
+    halts,
 ):
     module.register(app)

@@ -119,6 +119,16 @@ class SearchAnswer:
     walked: dict[str, Any] | None
     saved: "ParameterSet | None"
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the backtest has to know of the searches, in sentences."""
+        from fks_assets.assets.trading.evidence import searched_words, walked_words
+
+        found = [] if self.walked is None else [walked_words(self.walked)]
+        if self.searched is not None and self.searched.best is not None:
+            found.append(searched_words(self.searched.figures()))
+        return found
+
     def document(self) -> dict[str, Any]:
         """Return the three parts that a search adds to the document of a backtest, null where they were not asked for."""
         searched = self.searched

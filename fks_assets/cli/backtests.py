@@ -1,6 +1,7 @@
 """`fks backtest`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,6 @@ from fks_assets.quant.timeframes import parse_timeframe
 
 if TYPE_CHECKING:
     from fks_assets.assets.trading.backtest_run import Backtest
-    from fks_assets.assets.trading.evidence import StrategyEvidence
     from fks_assets.cli.backtest_search import SearchAnswer
 
 # A whole number; what it may be is said by the model that takes it.
@@ -110,20 +110,19 @@ def backtest(
     answer = None if wanted is None else wanted.run(stores, subject, *period, given, leg_rules, book, skip_missing=not named)
     subject = subject if answer is None else answer.subject
     test = run(stores, subject, *period, rules=leg_rules, book=book, skip_missing=not named)
-    evidence = evidence_for(stores.database, subject)
     if html is not None:
-        _write(html, test, evidence)
+        _write(html, test, evidence_for(stores.database, subject).notes if answer is None else answer.notes)
     _show(test, html, answer, trades=trades, json=json)
     sys.stdout.flush()
     if answer is not None and answer.searched is not None and answer.searched.best is None:
         raise typer.Exit(1)
 
 
-def _write(path: Path, test: "Backtest", evidence: "StrategyEvidence") -> None:
+def _write(path: Path, test: "Backtest", known: "Sequence[str]") -> None:
     from fks_assets.assets.trading.presentation import html_of
 
     try:
-        path.write_text(html_of(test, evidence), encoding="utf-8")
+        path.write_text(html_of(test, known), encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"--html {path}: cannot be written: {error.strerror}") from None
 

@@ -35,7 +35,9 @@ def simulate(
     faults: _Faults = None,
     speed: _Speed = None,
     start: _Start = None,
-    dialect: Annotated[str | None, typer.Option("--dialect", help="binance, kraken, wallex or nobitex; all if not given.")] = None,
+    dialect: Annotated[
+        str | None, typer.Option("--dialect", help="binance, kraken, wallex or nobitex; all if not given.")
+    ] = None,
 ) -> None:
     """Serve a simulated exchange until Ctrl-C. What is not given comes from the settings."""
     from fks_assets.settings import load_settings

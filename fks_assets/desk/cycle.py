@@ -9,7 +9,7 @@ from fks_assets.desk.entering import Entered, submit_entries
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.opening import PATIENCE_SECONDS, open_gateway
-from fks_assets.desk.protect import Protected, protect
+from fks_assets.desk.protect import Protected, protect, protect_until_settled
 from fks_assets.desk.reconcile import Reconciled, reconcile
 from fks_assets.desk.signals import Heard
 from fks_assets.desk.valuing import Marks, mark_positions, take_balance
@@ -73,7 +73,9 @@ class AccountDesk:
                 quotes[market] = replace(candle, close=quotes[market].close)
         # What was bought since has not lived through them.
         self.lived = {}
-        return await protect(self.gateway, quotes)
+        # Paper settles at once; at an exchange somebody has to look again before a gap's deadline.
+        settle = protect if isinstance(self.gateway.venue, PaperVenue) else protect_until_settled
+        return await settle(self.gateway, quotes)
 
     async def enter(self) -> list[Entered]:
         """Send the entries of the deals that have none, then guard what they bought."""
@@ -99,7 +101,9 @@ class AccountDesk:
         decided = await decide_signals(self.floor, self.account, [each for each in heard if each.signal.action != BUY], obstacles)
         if any(decision.leaves is not None for _, decision in decided.decisions):
             await self.guard()
-        decided.add(await decide_signals(self.floor, self.account, [each for each in heard if each.signal.action == BUY], obstacles))
+        decided.add(
+            await decide_signals(self.floor, self.account, [each for each in heard if each.signal.action == BUY], obstacles)
+        )
         entered += await self.enter()
         marks = await mark_positions(self.floor, self.account)
         return Cycle(reconciled, decided, entered, marks, take_balance(self.floor, self.account))
@@ -135,9 +139,7 @@ def _joined(earlier: Quote | None, candle: Quote) -> Quote:
 
 
 @asynccontextmanager
-async def open_account(
-    floor: Floor, name: str, *, holder: str, patience: float = PATIENCE_SECONDS
-) -> AsyncIterator[AccountDesk]:
+async def open_account(floor: Floor, name: str, *, holder: str, patience: float = PATIENCE_SECONDS) -> AsyncIterator[AccountDesk]:
     """Give a paper or live account of the settings, open for trading while the block lasts. Raises as `open_gateway`."""
     account = floor.account(name)
     async with open_gateway(floor, account, holder=holder, patience=patience) as gateway:

@@ -105,8 +105,8 @@ def signal_message(deal: Deal, mode: Mode) -> str:
     )
     size = f"{money_text(deal.quantity)} {deal.market.base} at about {money_text(deal.price)} {deal.market.quote}"
     return (
-        f"🚀 BUY Signal! {deal.market} {size}{''.join(f', {each}' for each in levels)}. "
-        f"{deal.strategy} {deal.timeframe}, confidence {money_text(deal.confidence)}: {deal.reason}. Account {deal.account}. {who}"
+        f"🚀 BUY Signal! {deal.market} {', '.join([size, *levels])}. Account {deal.account}, {deal.strategy} {deal.timeframe}, "
+        f"confidence {money_text(deal.confidence)}: {deal.reason}. {who}"
     )
 
 
@@ -149,11 +149,19 @@ def _decide(
     )
     note_decided(connection, account.name, signal, at_ms=at)
     if made.is_new and made.leaves is not None and account.mode is Mode.ALERT:
-        message = f"🔔 SELL signal: leave {made.leaves.market} of deal {made.leaves.id} in account {account.name}: {signal.reason}."
+        message = (
+            f"🔔 SELL signal: leave {made.leaves.market} of deal {made.leaves.id} in account {account.name}: {signal.reason}."
+        )
         notify(connection, "sell_signal", "HIGH", message, f"sell:{made.leaves.client_deal_id}:{signal.open_time}")
     elif made.is_new and made.deal is not None and made.deal.refusal is None:
         message = signal_message(made.deal, account.mode)
-        notify(connection, "buy_signal", "HIGH" if account.mode is Mode.ALERT else "INFO", message, f"deal:{made.deal.client_deal_id}")
+        notify(
+            connection,
+            "buy_signal",
+            "HIGH" if account.mode is Mode.ALERT else "INFO",
+            message,
+            f"deal:{made.deal.client_deal_id}",
+        )
     return made
 
 

@@ -113,9 +113,7 @@ async def _settle(gateway: OrderGateway, deal: Deal, order: Order) -> Entered:
     if order.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN, OrderStatus.INTENT):
         return Entered(deal, order, f"waits: the entry is {order.status}")
     at = gateway.clock()
-    running = await gateway.transact(
-        lambda connection: update_deal(connection, deal.id, at_ms=at, status=DealStatus.RUNNING)
-    )
+    running = await gateway.transact(lambda connection: update_deal(connection, deal.id, at_ms=at, status=DealStatus.RUNNING))
     return Entered(running, order, f"entry {order.status}: {money_text(order.executed_quantity)} of {money_text(order.quantity)}")
 
 

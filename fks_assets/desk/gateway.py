@@ -19,7 +19,7 @@ from fks_assets.desk.quantise import Wanted, quantise
 from fks_assets.desk.session import TradingSession
 from fks_assets.desk.settling import settle_outcome, venue_order
 from fks_assets.errors import Denied, ExchangeError, IllegalTransition, InvalidInput
-from fks_assets.exchanges.orders.venue import Accepted, Canceled, Outcome, Permit, Venue
+from fks_assets.exchanges.orders.venue import Accepted, Canceled, NotOpen, Outcome, Permit, Venue
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import Leg, OrderStatus, OrderType
@@ -144,7 +144,7 @@ class OrderGateway(TradingSession):
         await self.venue.ready(urgent=True)
         outcome = await self.venue.cancel(order.market, order.client_order_id, order.exchange_order_id)
         crashpoint("cancel.answered")
-        words = "done" if isinstance(outcome, Canceled) else str(outcome)
+        words = "done" if isinstance(outcome, Canceled) else "not open" if isinstance(outcome, NotOpen) else str(outcome)
         await self.transact(lambda connection: self._note(connection, order_id, {"cancel": words}))
         order = await self._look(order)
         crashpoint("cancel.settled")

@@ -1,260 +1,293 @@
 """What a deal needs next to be guarded: a pure answer to what the ledger, the market and the venue say of it.
 
 A position is guarded when a stop of its whole quantity rests at the venue (`RESTING`), or is being put there (`GAP`, noted with
-a deadline before the old one is cancelled), or it is being left (`EXITING`). Past a deadline the last level that rested is put
-back; when that fails too the position is left at the market and a person is told.
+a deadline before the old one is cancelled), or it is being left (`EXITING`). What is refused is tried without the target, then at
+the last level that rested; when that fails too and the deadline is over, the position is left at the market and a person is told.
+An order of which nobody knows what became is first found, or proven to be nowhere: nothing is ordered twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
-from enum import Enum
 
+from fks_assets.desk.guard_case import DOUBTFUL, GUARDS, Case, Do, News, Step
 from fks_assets.exchanges.orders.paper_book import Quote
-from fks_assets.exchanges.orders.venue import Features
-from fks_assets.quant.backtest.pricing import below_smallest, raised_stop
-from fks_assets.quant.market_rules import MarketRules
-from fks_assets.quant.money import ZERO, ceil_to, floor_to, from_analytics, money_text
-from fks_assets.quant.orders import Leg, OrderStatus, OrderType, Side
-from fks_assets.stores.ledger.deals import Deal
+from fks_assets.quant.backtest.pricing import raised_stop
+from fks_assets.quant.money import from_analytics, money_text
+from fks_assets.quant.orders import Leg, OrderStatus, Side
+from fks_assets.quant.stops import HELD, STOPPED, evaluate_candle
 from fks_assets.stores.ledger.order_rows import Order
-from fks_assets.stores.ledger.positions import Position
-from fks_assets.stores.ledger.stops import Stop, StopState
+from fks_assets.stores.ledger.stops import StopState
 
 GAP_MS = 10_000
 # A stop that the price has passed executes within this time, or the position is left at the market.
-TRIGGERED_MS = 60_000
-GUARDS = (Leg.STOP, Leg.TARGET)
-_ON_ITS_WAY = frozenset({OrderStatus.INTENT, OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
-
-
-class Do(Enum):
-    """The next step. WAIT and SETTLED end a round."""
-
-    SETTLED = "settled"
-    WAIT = "wait"
-    BEGIN = "begin"
-    RAISE = "raise"
-    GAP = "gap"
-    REST = "rest"
-    CANCEL = "cancel"
-    REPLACE = "replace"
-    PLACE = "place"
-    LEAVE = "leave"
-    EXIT = "exit"
-    DUST = "dust"
-    END = "end"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What to do and why. `order` is the one to cancel or replace, `level` a new stop, `urgent`: a person has to know."""
-
-    do: Do
-    words: str
-    order: Order | None = None
-    level: Decimal | None = None
-    until_ms: int | None = None
-    urgent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A deal with everything that is known of it. `failed`: why the round's last attempt to place an order came to nothing."""
-
-    deal: Deal
-    position: Position | None
-    stop: Stop | None
-    orders: tuple[Order, ...]
-    rules: MarketRules
-    features: Features
-    quote: Quote | None
-    now_ms: int
-    failed: str | None = None
-
-    @property
-    def direction(self) -> int:
-        """1 for a long position, -1 for a short one."""
-        return 1 if self.deal.side is Side.BUY else -1
-
-    @property
-    def sellable(self) -> Decimal:
-        """What can be ordered of what is held, in whole lots."""
-        held = ZERO if self.position is None else self.position.quantity
-        return floor_to(held, self.rules.lot_size or ZERO) if held > 0 else ZERO
-
-    @property
-    def price(self) -> Decimal | None:
-        """The market's price now, else the last one that was noted."""
-        if self.quote is not None:
-            return from_analytics(self.quote.close)
-        return None if self.position is None else self.position.mark_price or self.position.entry_price
-
-    @property
-    def level(self) -> Decimal | None:
-        """The stop's level as the venue can have it: on the tick, the nearer one."""
-        if self.stop is None or self.stop.level is None:
-            return None
-        tick = self.rules.tick_size or ZERO
-        return ceil_to(self.stop.level, tick) if self.direction > 0 else floor_to(self.stop.level, tick)
-
-    @property
-    def stop_type(self) -> OrderType | None:
-        """How a stop can rest at the venue; None: the desk itself has to watch the price."""
-        if self.features.stop_market:
-            return OrderType.STOP_MARKET
-        return OrderType.STOP_LIMIT if self.features.stop_limit else None
-
-    @property
-    def pairs(self) -> bool:
-        """Whether stop and target go out as one pair."""
-        return self.features.oco and self.stop_type is not None and self.stop is not None and self.stop.target is not None
-
-    def active(self, *legs: Leg) -> list[Order]:
-        """Return the orders of these legs that may still execute, the oldest first."""
-        return [order for order in self.orders if order.active and order.leg in legs]
-
-    def generation(self, leg: Leg) -> int:
-        """Return the number of the next try of a leg."""
-        return max((order.generation + 1 for order in self.orders if order.leg is leg), default=0)
+TRIGGERED_MS = 15_000
+# After a stop was refused, it is not raised again for this time.
+REFUSED_MS = 60_000
+# After an exit was refused it is tried again after this time, and after twice as long each time that follows.
+EXIT_AGAIN_MS, EXIT_AGAIN_MOST_MS = 5_000, 60_000
 
 
 def next_step(case: Case) -> Step:
     """Return what the deal needs next. Every step changes what the next call sees, or ends the round."""
-    entry = case.active(Leg.ENTRY)
-    exiting = case.stop is not None and case.stop.state is StopState.EXITING
-    position = case.position
-    if position is None:
-        if exiting and entry:
-            return _cancel(entry[0], "it is left before its entry was filled")
-        ended = exiting and not entry and any(order.leg is Leg.ENTRY for order in case.orders)
-        return Step(Do.END, "left before it was entered") if ended else Step(Do.WAIT, "it waits for its entry")
-    if not position.is_open and not entry:
-        left = case.active(*GUARDS, Leg.EXIT)
-        return _cancel(left[0], "the position is closed") if left else Step(Do.END, "closed")
-    if _is_dust(case) and not entry:
-        left = case.active(*GUARDS, Leg.EXIT)
-        if left:
-            return _cancel(left[0], "what is left is too little to sell")
-        return Step(Do.DUST, f"{money_text(position.quantity)} {position.market.base} are too little to sell")
+    if case.position is None:
+        return _not_entered(case)
+    if case.held <= 0:
+        return _over(case)
+    if not case.deal.is_active:
+        return Step(Do.REOPEN, "it was executed after its end: what is held is left", news=News.LATE)
+    if case.is_dust:
+        return _dust(case)
     if case.stop is None:
         return Step(Do.BEGIN, "filled", until_ms=case.now_ms + GAP_MS)
-    if exiting:
-        return _leave(case, entry)
-    return _by_price(case) or _at_the_venue(case)
+    if not case.can_trade:
+        return _closed_market(case)
+    if case.is_exiting:
+        return _leave(case)
+    return _executing(case) or _by_price(case) or _at_the_venue(case)
 
 
-def _leave(case: Case, entry: list[Order]) -> Step:
-    for order in (*entry, *case.active(*GUARDS)):
-        return _cancel(order, "the position is left")
-    if case.active(Leg.EXIT):
-        return Step(Do.WAIT, "its exit is on its way")
-    if case.failed:
-        return Step(Do.WAIT, case.failed)
-    if not case.sellable:
-        return Step(Do.WAIT, "nothing is held yet")
+def _not_entered(case: Case) -> Step:
+    entry = case.active(Leg.ENTRY)
+    if not case.is_exiting or not case.deal.is_active:
+        return Step(Do.WAIT, "it waits for its entry")
+    if entry:
+        return _cancel(case, entry[0], "it is left before its entry was filled")
+    if any(order.leg is Leg.ENTRY for order in case.orders):
+        return Step(Do.END, "left before it was entered")
+    return Step(Do.WAIT, "it is left before its entry was sent")
+
+
+def _over(case: Case) -> Step:
+    for order in case.active(Leg.ENTRY, *GUARDS, Leg.EXIT):
+        return _cancel(case, order, "the position is closed")
+    if case.held < 0:
+        words = f"{money_text(case.held.copy_negate())} {case.deal.market.base} more were sold than were held"
+        return Step(Do.END, words, news=News.OVERSOLD)
+    return Step(Do.END, "closed")
+
+
+def _closed_market(case: Case) -> Step:
+    """Leave what rests where it is: nothing could be put into its place."""
+    found = "are not known" if case.rules is None else f"say that it is {case.rules.status}"
+    words = f"the trading rules of {case.deal.market} {found}"
+    if case.active(*GUARDS):
+        return Step(Do.WAIT, f"{words}: what rests there stays")
+    return Step(Do.WAIT, words, news=News.STUCK)
+
+
+def _dust(case: Case) -> Step:
+    entry, guards = case.active(Leg.ENTRY), case.active(*GUARDS)
+    if entry and not case.is_exiting:
+        return Step(Do.WAIT, "too little is held so far to be guarded")
+    if entry:
+        return _cancel(case, entry[0], "the position is left")
+    stops = [order for order in guards if order.leg is Leg.STOP and order.remaining_quantity == case.sellable]
+    if stops and not case.is_exiting:
+        # The venue took it when it was worth more, and executes it still.
+        return _resting(case, stops[0])
+    for order in (*guards, *case.active(Leg.EXIT)):
+        return _cancel(case, order, "what is left is too little to sell")
+    return Step(Do.DUST, f"{money_text(case.held)} {case.deal.market.base} are too little to sell")
+
+
+def _leave(case: Case) -> Step:
+    """Return what it takes to be out: whatever else could execute is cancelled first, then what is held by then is sold."""
+    for order in (*case.active(Leg.ENTRY), *case.active(*GUARDS)):
+        return _cancel(case, order, "the position is left")
+    for order in case.active(Leg.EXIT):
+        if order.status in DOUBTFUL:
+            return _doubt(case, order)
+        if order.id not in case.tries.asked:
+            return Step(Do.LOOK, "its exit is on its way", order=order)
+        return _wait(case, "its exit is on its way")
+    if case.tries.failed is not None:
+        return _wait(case, case.tries.failed)
+    refused = [order for order in case.orders if order.leg is Leg.EXIT and order.status is OrderStatus.REJECTED]
+    if refused:
+        pause = min(EXIT_AGAIN_MS * 2 ** min(len(refused) - 1, 10), EXIT_AGAIN_MOST_MS)
+        if case.now_ms < refused[-1].updated_at + pause:
+            return _wait(case, f"its exit was refused {len(refused)} times, it is tried again soon")
     return Step(Do.EXIT, "left at the market")
 
 
-def _by_price(case: Case) -> Step | None:
-    """Return what the price asks for: a higher stop, or leaving where no order at the venue will do it."""
-    stop, quote = case.stop, case.quote
-    if stop is None or quote is None:
+def _executing(case: Case) -> Step | None:
+    """Return what a stop asks for that has executed in part: nothing else may come of it any more."""
+    if not any(order.leg is Leg.STOP and order.executed_quantity for order in case.orders):
         return None
-    price, side = from_analytics(quote.close), case.direction
+    for order in case.active(Leg.ENTRY):
+        return _cancel(case, order, "its stop is executing")
+    for order in case.active(Leg.STOP):
+        return _resting(case, order)
+    return Step(Do.LEAVE, "the stop was executed only in part", news=News.STOPPED)
+
+
+def _by_price(case: Case) -> Step | None:
+    """Return what the price asks for: leaving where no order at the venue will do it, or a nearer stop."""
+    stop, quote, price = case.stop, case.seen, case.price_now
+    if stop is None or quote is None or price is None:
+        return None
+    stops, level = case.active(Leg.STOP), case.level
+    watched = None if stops else level
+    target = None if case.active(Leg.TARGET) else stop.target
+    levels = [float("nan") if each is None else float(each) for each in (watched, target)]
+    event, _, _ = evaluate_candle(case.direction, *(quote.close,) * 4, levels[0], *levels, False)
+    if event == STOPPED:
+        return Step(Do.LEAVE, f"the stop {_text(level)} is passed at {money_text(price)}", news=News.STOPPED)
+    if event != HELD:
+        return Step(Do.LEAVE, f"the target {_text(stop.target)} is reached at {money_text(price)}", news=News.REACHED)
     raised = _raised(case, quote)
-    if raised is not None:
-        return Step(Do.RAISE, f"the price has been at {quote.high if side > 0 else quote.low:g}", level=raised)
-    if stop.target is not None and not case.active(Leg.TARGET) and side * (price - stop.target) >= 0:
-        return Step(Do.LEAVE, f"the target {money_text(stop.target)} is reached at {money_text(price)}")
-    level = case.level
-    if level is not None and side * (price - level) <= 0 and not case.active(Leg.STOP):
-        return Step(Do.LEAVE, f"the stop {money_text(level)} is passed at {money_text(price)}", urgent=True)
-    return None
+    if raised is None:
+        return None
+    best = quote.high if case.direction > 0 else quote.low
+    if case.is_beyond(raised):
+        words = f"the price has been at {best:.10g}, and has passed the stop {money_text(raised)} since"
+        return Step(Do.LEAVE, words, news=News.STOPPED)
+    return Step(Do.RAISE, f"the price has been at {best:.10g}", level=raised, until_ms=case.now_ms + GAP_MS)
 
 
 def _at_the_venue(case: Case) -> Step:
     """Return what it takes until the right stop rests at the venue."""
     stop, level = case.stop, case.level
     assert stop is not None
-    stops = case.active(Leg.STOP)
     if level is None or case.stop_type is None:
-        return Step(Do.SETTLED, "the desk watches the price")
-    overdue = stop.state is StopState.GAP and stop.gap_deadline is not None and case.now_ms > stop.gap_deadline
-    right = [order for order in stops if order.stop_price == level and order.remaining_quantity == case.sellable]
-    if right and len(stops) == 1:
-        return _resting(case, right[0], overdue)
-    if not stops:
-        targets = case.active(Leg.TARGET)
-        if targets:
-            return _cancel(targets[0], "its stop is gone")
-        if case.failed:
-            return _fallen_back(case, overdue)
-        return Step(Do.PLACE, f"a stop at {money_text(level)}")
-    if any(order.status in _ON_ITS_WAY for order in stops):
-        if overdue:
-            return Step(Do.LEAVE, "nobody knows what became of the stop", urgent=True)
-        return Step(Do.WAIT, f"the stop is {stops[0].status}")
+        watched = stop.state is StopState.NONE
+        return Step(Do.SETTLED if watched else Do.WATCH, "the desk watches the price")
+    stops = case.active(Leg.STOP)
+    right = [order for order in stops if order.stop_price == level and order.remaining_quantity == case.sellable][:1]
+    wrong = [order for order in stops if order not in right]
+    if right and not wrong:
+        return _resting(case, right[0])
+    for order in stops:
+        if order.status in DOUBTFUL:
+            return _doubt(case, order)
     if stop.state is not StopState.GAP:
-        return Step(Do.GAP, "the stop is replaced", until_ms=case.now_ms + GAP_MS)
-    if case.features.replace and not case.pairs and len(stops) == 1 and not case.failed:
-        return Step(Do.REPLACE, f"a stop at {money_text(level)}", order=stops[0])
-    return _cancel(stops[0], "the stop is replaced")
+        words = "the stop is replaced" if stops else "no stop rests"
+        return Step(Do.GAP, words, until_ms=case.now_ms + GAP_MS)
+    if not stops:
+        for order in case.active(Leg.TARGET):
+            return _cancel(case, order, "its stop is gone")
+        return _place(case)
+    return _replace(case, wrong[0], is_alone=len(stops) == 1)
 
 
-def _resting(case: Case, order: Order, overdue: bool) -> Step:
-    stop, level, price = case.stop, case.level, case.price
-    assert stop is not None and level is not None
-    if order.status in _ON_ITS_WAY:
-        if overdue:
-            return Step(Do.LEAVE, "nobody knows what became of the stop", urgent=True)
-        return Step(Do.WAIT, f"the stop is {order.status}")
-    passed = case.quote is not None and price is not None and case.direction * (price - level) <= 0
-    if passed and overdue:
-        return Step(Do.LEAVE, f"the price has passed the stop {money_text(level)} and it did not execute", urgent=True)
-    if passed and stop.state is not StopState.GAP:
-        return Step(Do.GAP, "the price has passed the stop", until_ms=case.now_ms + TRIGGERED_MS)
-    if not passed and (stop.state is not StopState.RESTING or stop.order_id != order.id):
-        return Step(Do.REST, f"rests at {money_text(level)}", order=order)
-    return Step(Do.SETTLED, f"guarded at {money_text(level)}")
+def _replace(case: Case, old: Order, *, is_alone: bool) -> Step:
+    """Return what takes an old stop away, in one call with the new one where the venue can; the gap is noted."""
+    level, is_refused = case.level, (case.level, False) in case.tries.placed
+    if old.stop_price == _before(case) != level and (case.is_overdue or is_refused):
+        return Step(Do.FALL_BACK, f"the stop {_text(old.stop_price)} stays", level=old.stop_price)
+    if is_refused and case.is_overdue and not case.tries.unreachable:
+        return Step(Do.LEAVE, f"no stop can be placed: {case.tries.failed}", news=News.UNGUARDED)
+    if is_refused:
+        return _wait(case, case.tries.failed or "")
+    if case.features.replace and is_alone and old.list_id is None:
+        return Step(Do.REPLACE, f"a stop at {_text(level)}", order=old)
+    return _cancel(case, old, "the stop is replaced")
 
 
-def _fallen_back(case: Case, overdue: bool) -> Step:
-    """Return what follows when no stop could be placed: try again, then the last level that rested, then leave."""
-    stop, before = case.stop, case.deal.stop_loss_price
-    assert stop is not None and case.failed is not None
-    if not overdue:
-        return Step(Do.WAIT, case.failed)
-    if before is not None and stop.level is not None and case.direction * (stop.level - before) > 0:
-        return Step(Do.RAISE, f"back to the last level: {case.failed}", level=before)
-    return Step(Do.LEAVE, f"no stop can be placed: {case.failed}", urgent=True)
+def _resting(case: Case, order: Order) -> Step:
+    """Return what the one stop at the venue needs."""
+    stop = case.stop
+    assert stop is not None
+    if order.status in DOUBTFUL:
+        return _doubt(case, order)
+    words = f"at {_text(order.stop_price)}"
+    is_passed = order.stop_price is not None and case.is_beyond(order.stop_price)
+    if is_passed or order.executed_quantity:
+        if stop.state is not StopState.GAP:
+            return Step(Do.GAP, f"the price is beyond the stop {words}", until_ms=case.now_ms + TRIGGERED_MS)
+        if order.id not in case.tries.asked:
+            return Step(Do.LOOK, f"the stop {words} is executing", order=order)
+        if case.is_overdue:
+            return Step(Do.LEAVE, f"the stop {words} was passed and did not execute", news=News.UNGUARDED)
+        return Step(Do.WAIT, f"the stop {words} is executing", pending=True)
+    if stop.state is not StopState.RESTING or stop.order_id != order.id:
+        return Step(Do.REST, f"rests {words}", order=order)
+    return Step(Do.SETTLED, f"guarded {words}")
+
+
+def _place(case: Case) -> Step:
+    """Return the next try to place a stop, from what is wanted down to leaving."""
+    level, tries = case.level, case.tries
+    assert level is not None
+    words = f"a stop at {money_text(level)}"
+    if case.pairs and not tries.placed & {(level, True), (level, False)}:
+        return Step(Do.PLACE, f"{words} with its target", paired=True)
+    if (level, False) not in tries.placed:
+        return Step(Do.PLACE, words)
+    before = _before(case)
+    if before is not None and case.direction * (level - before) > 0:
+        return Step(Do.FALL_BACK, f"back to the stop {money_text(before)}: {tries.failed}", level=before)
+    if case.is_overdue and not tries.unreachable:
+        return Step(Do.LEAVE, f"no stop can be placed: {tries.failed}", news=News.UNGUARDED)
+    return _wait(case, tries.failed or words)
 
 
 def _raised(case: Case, quote: Quote) -> Decimal | None:
-    """Return a trailing stop that is nearer than the one there is, None where nothing moves."""
-    stop = case.stop
-    if stop is None or stop.trailing_distance is None or case.rules.tick_size is None:
+    """Return a trailing stop that is nearer than the one there is, None where nothing moves or may move now."""
+    stop, tick = case.stop, None if case.rules is None else case.rules.tick_size
+    if stop is None or stop.trailing_distance is None or tick is None:
         return None
-    level = float("nan") if stop.level is None else float(stop.level)
-    tick, parts = case.rules.tick_size.as_integer_ratio()
+    if stop.state is StopState.GAP and stop.level is not None:
+        return None
+    for order in case.orders:
+        if order.leg is not Leg.STOP:
+            continue
+        is_refused = order.status is OrderStatus.REJECTED and case.now_ms - order.updated_at < REFUSED_MS
+        is_passed = order.active and order.stop_price is not None and case.is_beyond(order.stop_price)
+        if is_refused or is_passed or (order.status in DOUBTFUL and order.id not in case.gone):
+            return None
     best = quote.high if case.direction > 0 else quote.low
-    found = raised_stop(case.direction, level, best, float(stop.trailing_distance), float(tick), float(parts))
-    if found != found or found == level:
-        return None
-    return (
-        ceil_to(from_analytics(found), case.rules.tick_size)
-        if case.direction > 0
-        else floor_to(from_analytics(found), case.rules.tick_size)
-    )
+    return trailed_level(case.direction, stop.level, best, stop.trailing_distance, tick)
 
 
-def _is_dust(case: Case) -> bool:
-    """Return whether something is held that the market takes no order for."""
-    if case.position is None or case.position.quantity <= 0:
-        return False
-    least, notional = (float(each or 0) for each in (case.rules.min_quantity, case.rules.min_notional))
-    price = case.price
-    return below_smallest(float(case.sellable), float(price) if price is not None else float("inf"), least, notional)
+def trailed_level(side: int, level: Decimal | None, best: float, distance: Decimal, tick: Decimal | None) -> Decimal | None:
+    """Return the level of a trailing stop once the price has been at `best`, None where it stays; the rule is the backtest's.
+
+    `side` is 1 for a long position and -1 for a short one, `distance` a fraction of the price, a `tick` of None rounds nothing.
+    """
+    numerator, denominator = (tick or Decimal(0)).as_integer_ratio()
+    before = float("nan") if level is None else float(level)
+    found = float(raised_stop(side, before, best, float(distance), float(numerator), float(denominator)))
+    return None if found != found or found == before or found <= 0 else from_analytics(found)
 
 
-def _cancel(order: Order, words: str) -> Step:
+def _before(case: Case) -> Decimal | None:
+    """Return the last level at which a stop of the deal rested, or the one that it began with, on the tick."""
+    return None if case.deal.stop_loss_price is None else case.on_tick(case.deal.stop_loss_price)
+
+
+def _cancel(case: Case, order: Order, words: str) -> Step:
+    if order.status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN):
+        return _doubt(case, order)
+    if order.id in case.tries.kept:
+        return _wait(case, case.tries.failed or f"the {order.leg} order is still open")
     return Step(Do.CANCEL, words, order=order)
+
+
+def _doubt(case: Case, order: Order) -> Step:
+    """Return what brings an order out of doubt, if anything does now."""
+    if order.status is OrderStatus.INTENT:
+        return Step(Do.CANCEL, f"the {order.leg} order was never sent", order=order)
+    words = f"nobody knows what became of the {order.leg} order"
+    if order.id not in case.tries.asked:
+        return Step(Do.LOOK, words, order=order)
+    can_be_proven = order.side is Side.SELL and order.leg is not Leg.ENTRY and order.status is OrderStatus.UNKNOWN
+    if can_be_proven and order.id not in case.tries.proven and case.now_ms > case.arrived_by(order):
+        return Step(Do.PROVE, words, order=order)
+    return _wait(case, words)
+
+
+def _wait(case: Case, words: str) -> Step:
+    """End the round; tell people when a position has been without a guard for longer than it may be."""
+    stop = case.stop
+    step = Step(Do.WAIT, words, pending=True)
+    if stop is None or case.held <= 0:
+        return step
+    if stop.state is StopState.EXITING:
+        return replace(step, news=News.STUCK) if case.now_ms - stop.updated_at > GAP_MS else step
+    is_bare = all(order.status in DOUBTFUL for order in case.active(Leg.STOP))
+    return replace(step, news=News.UNGUARDED) if is_bare and case.is_overdue else step
+
+
+def _text(level: Decimal | None) -> str:
+    return "" if level is None else money_text(level)

@@ -17,8 +17,8 @@ from fks_assets.stores.ledger.orders import Order, find_order, read_order, read_
 
 # An order may be older at the venue than here by as much as the clocks differ, and then some.
 LOOK_BACK_MS = 60_000
-# Executions that the venue shows without their order may belong to these; that an order was ABSENT is then disproven.
-CLAIMANTS = UNSETTLED | {OrderStatus.ABSENT}
+# So far back is an order of ours looked for whose id the venue knows and we do not.
+REMEMBERED_MS = 7 * 86_400_000
 
 
 async def look_at(session: TradingSession, order: Order) -> Order:
@@ -44,22 +44,22 @@ async def look_at(session: TradingSession, order: Order) -> Order:
     return order
 
 
-def claimant(connection: sa.Connection, account: str, fills: Sequence[VenueFill]) -> Order | None:
-    """Return the order that these executions of one order of the venue, which shows no such order, can only be of.
+def claimants(connection: sa.Connection, account: str, fills: Sequence[VenueFill]) -> list[Order]:
+    """Return the orders that these executions of one order of the venue, which shows no such order, may be of.
 
-    It is one of unknown outcome, or believed to be absent, in the same market and direction, large enough and sent before. None
-    when there is none, or more than one.
+    They are in the same market and direction, large enough and sent before: those of unknown outcome or, where there is none of
+    these, those that are taken for absent.
     """
     first = min(fill.traded_at for fill in fills)
     executed = total(fill.quantity for fill in fills)
     possible = [
         order
-        for order in read_orders(connection, account=account, market=fills[0].market, statuses=sorted(CLAIMANTS))
+        for order in read_orders(connection, account=account, market=fills[0].market, statuses=[*UNSETTLED, OrderStatus.ABSENT])
         if order.side is fills[0].side
         and order.quantity >= executed
-        and (order.submitted_at or order.created_at) - LOOK_BACK_MS <= first
+        and -LOOK_BACK_MS <= first - (order.submitted_at or order.created_at) <= REMEMBERED_MS
     ]
-    return possible[0] if len(possible) == 1 else None
+    return [order for order in possible if order.status in UNSETTLED] or possible
 
 
 def report_of(fills: Sequence[VenueFill], quantity: Decimal | None = None) -> OrderReport:
@@ -105,8 +105,8 @@ async def _other_way(session: TradingSession, order: Order, since_ms: int) -> tu
             continue
         report = await session.venue.order(order.market, order.client_order_id, name, since_ms=since_ms)
         if report is None:
-            claimed = await session.transact(lambda connection, fills=fills: claimant(connection, order.account, fills))
-            if known is not None or (claimed is not None and claimed.id == order.id):
+            possible = await session.transact(lambda connection, fills=fills: claimants(connection, order.account, fills))
+            if known is not None or [each.id for each in possible] == [order.id]:
                 return report_of(fills, order.quantity), fills
         elif own == report.client_order_id:
             return report, await _fills_of(session, report)

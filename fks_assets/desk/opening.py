@@ -11,7 +11,7 @@ from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.prices import quote_of
 from fks_assets.desk.settling import venue_order
 from fks_assets.desk.switches import read_switches, trading_mode
-from fks_assets.errors import Denied, InvalidInput
+from fks_assets.errors import Denied
 from fks_assets.exchanges.orders.paper import PaperVenue
 from fks_assets.exchanges.orders.paper_book import PaperState, Resting
 from fks_assets.exchanges.orders.venue import Venue
@@ -50,7 +50,7 @@ async def open_gateway(
         market_rules = floor.market_rules(account)
         venue = await _venue(stack, floor, account, mode, market_rules)
         with floor.database.transaction() as connection:
-            fence = fences.take(connection, f"account {account.name}", holder, at_ms=floor.clock())
+            fence = fences.take(connection, account.name, holder, at_ms=floor.clock())
         yield OrderGateway(floor.database, venue, account.name, fence, order_limits(rules), market_rules, clock=floor.clock)
 
 
@@ -67,9 +67,7 @@ async def _alone(stack: AsyncExitStack, floor: Floor, account: Account, patience
     raise Denied(f"another process has traded for account {account.name} for the last {patience:g} s: try again")
 
 
-async def _venue(
-    stack: AsyncExitStack, floor: Floor, account: Account, mode: Mode, rules: Mapping[Market, MarketRules]
-) -> Venue:
+async def _venue(stack: AsyncExitStack, floor: Floor, account: Account, mode: Mode, rules: Mapping[Market, MarketRules]) -> Venue:
     if mode is Mode.PAPER:
         return paper_venue(floor, account, rules)
     from fks_assets.exchanges.orders.private_limits import venue_budgets
@@ -100,7 +98,7 @@ def _venue_class(dialect: str) -> Any:
     from fks_assets.exchanges.orders.binance import BinanceVenue
     from fks_assets.exchanges.orders.kraken import KrakenVenue
 
-    venues: dict[str, Any] = {"binance": BinanceVenue, "kraken": KrakenVenue}
-    if dialect not in venues:
-        raise InvalidInput(f"orders cannot be sent to exchanges of the dialect {dialect!r} yet; they can to {', '.join(venues)}")
-    return venues[dialect]
+    from fks_assets.exchanges.orders.nobitex import NobitexVenue
+    from fks_assets.exchanges.orders.wallex import WallexVenue
+
+    return {"binance": BinanceVenue, "kraken": KrakenVenue, "wallex": WallexVenue, "nobitex": NobitexVenue}[dialect]

@@ -83,11 +83,7 @@ def read_signals(candles: CandleStore, heads: Heads, timeframe: Timeframe) -> tu
 def undecided(connection: sa.Connection, account: str, heads: Heads, timeframe: Timeframe) -> dict[Place, int]:
     """Return the places of which the account has not decided on the newest candle, with that candle's open time (UTC ms)."""
     marks = decided_marks(connection, account)
-    return {
-        place: opened
-        for place, (_, opened) in heads.newest.items()
-        if opened > marks.get(mark_name(*place, timeframe), -1)
-    }
+    return {place: opened for place, (_, opened) in heads.newest.items() if opened > marks.get(mark_name(*place, timeframe), -1)}
 
 
 def decided_marks(connection: sa.Connection, account: str) -> dict[str, int]:
@@ -125,9 +121,7 @@ def _is_derived(recorded: RecordedInputs | None, candle: PartitionHead, timefram
     return recorded is not None and wanted in recorded.inputs
 
 
-def _read(
-    candles: CandleStore, strategy: str, market: Market, head: PartitionHead, opened: int, timeframe: Timeframe
-) -> Heard:
+def _read(candles: CandleStore, strategy: str, market: Market, head: PartitionHead, opened: int, timeframe: Timeframe) -> Heard:
     table = candles.read_heads([head])
     newest = table.num_rows - 1
     if times_from_arrow(table[OPEN_TIME])[newest] != opened:

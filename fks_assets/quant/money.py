@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterable
 from decimal import Decimal
-from fractions import Fraction
 
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.orders import Side
@@ -108,11 +107,6 @@ def ratio(numerator: Decimal, denominator: Decimal) -> Decimal | None:
 def rounded(value: Decimal, digits: int = DIGITS_AFTER) -> Decimal:
     """Return the value with at most `digits` after the point, halves to the even neighbour: for figures derived by division."""
     return money(value.quantize(Decimal(1).scaleb(-digits), decimal.ROUND_HALF_EVEN, _WIDE))
-
-
-def from_fraction(value: Fraction) -> Decimal:
-    """Return the amount that equals a fraction. Raises decimal.Inexact where none does."""
-    return EXACT.divide(Decimal(value.numerator), Decimal(value.denominator))
 
 
 def money_text(value: Decimal) -> str:

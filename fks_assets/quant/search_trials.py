@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fks_assets.errors import InsufficientData
+from fks_assets.errors import InsufficientData, StrategyFailed, TradingError
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.backtest.rules import BookRules, LegRules
@@ -16,6 +16,7 @@ from fks_assets.quant.performance_ruin import after_ruin
 from fks_assets.quant.performance_series import DAY_MS, daily_curve, with_base
 from fks_assets.quant.performance_trades import whole_trades
 from fks_assets.quant.strategies.base import SignalColumns, Strategy
+from fks_assets.quant.strategies.loading import error_in, file_of
 
 
 class Stretch(NamedTuple):
@@ -105,8 +106,16 @@ class Track:
 def judge_period(
     strategy: Strategy[Any], candles: Candles, first: int, indicators: dict[str, np.ndarray], warm: np.ndarray
 ) -> SignalColumns:
-    """Return the signals of the candles from row `first` on, judged with the history before them."""
-    signals = strategy.evaluate(candles, indicators, warm)
+    """Return the signals of the candles from row `first` on, judged with the history before them.
+
+    Raises StrategyFailed for any error of the strategy's own code, which may be a user's.
+    """
+    try:
+        signals = strategy.evaluate(candles, indicators, warm)
+    except TradingError:
+        raise
+    except Exception as error:
+        raise StrategyFailed(f"strategy {strategy.name}: {error_in(file_of(type(strategy)), error)}") from error
     columns = (signals.action, signals.confidence, signals.stop, signals.target, signals.reason_codes)
     return SignalColumns(*(column[first:] for column in columns), reasons=signals.reasons)
 

@@ -111,15 +111,15 @@ def order_quantity(
     if isnan(wanted):
         raise InvalidInput(f"{rules.market}: a size by risk needs a stop on the losing side of {price}, was {stop}")
     asked = wanted / float(price)
-    costs = price if reprice is None else reprice(asked)
+    costs = Fraction(price if reprice is None else reprice(asked))
     rate = 1 / Fraction(repr(leverage)) + Fraction(fee)
     lot, lot_parts = (float(part) for part in rules.lot_size.as_integer_ratio())
     most = inf if rules.max_quantity is None else float(rules.max_quantity)
-    found = affordable(asked, *pair(Fraction(available)), *pair(Fraction(costs)), *pair(rate), most, lot, lot_parts)
+    found = affordable(asked, *pair(Fraction(available)), *pair(costs), *pair(rate), most, lot, lot_parts)
+    lot_size = Fraction(rules.lot_size)
+    lots = min(round(Fraction(found) / lot_size), Fraction(available) / (costs * rate * lot_size) // 1)
     with localcontext() as context:
         context.prec = _DIGITS
-        quantity = (Decimal(found) / rules.lot_size).to_integral_value() * rules.lot_size
-        while quantity > 0 and Fraction(quantity) * Fraction(costs) * rate > Fraction(available):
-            quantity -= rules.lot_size
+        quantity = lots * rules.lot_size
     least, notional = (0.0 if each is None else float(each) for each in (rules.min_quantity, rules.min_notional))
     return Decimal(0) if below_smallest(float(quantity), float(costs), least, notional) else quantity

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from fks_assets.clock import now_ms
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from fks_assets.desk.floor import Floor
+    from fks_assets.desk.prices import LivePrices
     from fks_assets.errors import ExchangeError, InvalidResponse
     from fks_assets.exchanges.budget import DatabaseBudget
     from fks_assets.exchanges.download import CandleRequest
@@ -57,6 +60,25 @@ class MarketData:
                 return await gateway.market_rules(markets)
 
         return asyncio.run(ask())
+
+    def price_feed(self, exchange: str) -> "LivePrices":
+        """Return the feed of an exchange of the settings: its prices of now, and the stored candles of its markets."""
+        from fks_assets.desk.prices import LivePrices
+
+        return LivePrices(*self._access(exchange), self.stores.candles, self.settings.timeframe_list(), now_ms)
+
+    def trading_floor(self) -> "Floor":
+        """Return what the accounts of the desk trade with."""
+        from fks_assets.desk.floor import Floor
+
+        feeds: dict[str, LivePrices] = {}
+
+        def prices(exchange: str) -> "LivePrices":
+            if exchange not in feeds:
+                feeds[exchange] = self.price_feed(exchange)
+            return feeds[exchange]
+
+        return Floor(self.stores.database, self.settings, prices)
 
     def _access(self, exchange: str | None = None) -> "tuple[ExchangeProfile, DatabaseBudget]":
         from fks_assets.exchanges.budget import DatabaseBudget

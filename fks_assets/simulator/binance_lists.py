@@ -44,8 +44,8 @@ def cancel_list(exchange: SimulatedExchange, account: Account, params: Params) -
     still = [order for order in orders if order.status.is_open]
     if not still:
         raise Refused(Reason.CLOSED)
-    core.cancel(account, still[0])
     shown = client_id(params, "newClientOrderId") or f"cancel{both.number}"
+    core.cancel(account, still[0])
     reports = [cancelled(order, shown, core.now_ms) for order in orders]
     return as_answer({**listed(core, both), "orderReports": reports}, rows=len(reports))
 

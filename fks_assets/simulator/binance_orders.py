@@ -33,6 +33,8 @@ def order_request(instrument: Instrument, params: Params, *, leg: str = "", extr
     for parameter, belongs in (("price", kind.has_limit), ("stopPrice", kind.is_conditional)):
         if params.get(name(parameter)) and not belongs:
             raise Refusal(binance_error(-1106, f"Parameter '{name(parameter)}' sent when not required."))
+    if params.get(name("icebergQty")):
+        raise Refusal(binance_error(-1013, "Filter failure: ICEBERG_PARTS"))
     tif_name = name("timeInForce")
     trailing = decimal(params, name("trailingDelta"))
     if kind is OrderType.MARKET and (params.get("quantity") is None) == (params.get("quoteOrderQty") is None):
@@ -80,9 +82,8 @@ def one_of(params: Params, name: str, kind: Any, code: int, words: str, default:
     return kind(sent)
 
 
-def queried(core: TradingCore, order: Order) -> dict[str, Any]:
+def queried(order: Order) -> dict[str, Any]:
     """Return an order as a query answers it."""
-    waits_in_list = order.working_ms is None
     return {
         **_names(order, order.client_id),
         **_figures(order),
@@ -90,7 +91,7 @@ def queried(core: TradingCore, order: Order) -> dict[str, Any]:
         "icebergQty": text(ZERO),
         "time": order.placed_ms,
         "updateTime": order.updated_ms,
-        "isWorking": not waits_in_list,
+        "isWorking": not order.is_waiting,
         "workingTime": _working_time(order),
         "origQuoteOrderQty": _quote_quantity(order),
         "selfTradePreventionMode": SELF_TRADE_PREVENTION,

@@ -53,7 +53,7 @@ def test_order(exchange: SimulatedExchange, account: Account, params: Params) ->
 
 def query_order(exchange: SimulatedExchange, account: Account, params: Params) -> Answer:
     instrument = instrument_of(exchange, params)
-    return as_answer(queried(exchange.trading, _found(exchange, account, instrument, params)), rows=1)
+    return as_answer(queried(_found(exchange, account, instrument, params)), rows=1)
 
 
 def cancel_order(exchange: SimulatedExchange, account: Account, params: Params) -> Answer:
@@ -109,7 +109,7 @@ def replace_order(exchange: SimulatedExchange, account: Account, params: Params)
 
 def open_orders(exchange: SimulatedExchange, account: Account, params: Params) -> Answer:
     symbol = instrument_of(exchange, params).symbol if params.get("symbol") else None
-    found = [queried(exchange.trading, order) for order in exchange.trading.open_orders(account, symbol)]
+    found = [queried(order) for order in exchange.trading.open_orders(account, symbol)]
     return as_answer(found, rows=len(found))
 
 
@@ -124,7 +124,7 @@ def all_orders(exchange: SimulatedExchange, account: Account, params: Params) ->
         and (end is None or order.placed_ms <= end)
     ]
     chosen = newest(orders, limit) if first is None and start is None else orders[:limit]
-    return as_answer([queried(exchange.trading, order) for order in chosen], rows=len(chosen))
+    return as_answer([queried(order) for order in chosen], rows=len(chosen))
 
 
 def my_trades(exchange: SimulatedExchange, account: Account, params: Params) -> Answer:
@@ -217,8 +217,9 @@ def _found(exchange: SimulatedExchange, account: Account, instrument: Instrument
 
 
 def _cancel(exchange: SimulatedExchange, account: Account, order: Order, params: Params, name: str) -> dict[str, Any]:
+    shown = client_id(params, name) or f"cancel{order.number}"
     exchange.trading.cancel(account, order)
-    return cancelled(order, client_id(params, name) or f"cancel{order.number}", exchange.trading.now_ms)
+    return cancelled(order, shown, exchange.trading.now_ms)
 
 
 _WEIGHTS: Mapping[str, Callable[[Params], int]] = {

@@ -1,6 +1,7 @@
 """Order book and 24-hour figures that agree with the candles of the same moment.
 
-The book is drawn anew each second around the last price. Private orders are not part of it yet.
+The book is drawn anew each second around the last price. Orders of the accounts take from it; they are not
+shown in it and leave no gap.
 """
 
 from dataclasses import dataclass

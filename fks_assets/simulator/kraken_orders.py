@@ -32,6 +32,8 @@ _ID_BITS = 80
 # Any odd factor makes a one-to-one scramble of the numbers; the ids can so be read back.
 _SCRAMBLE = 0x9E3779B97F4A7C15F39D
 _UNSCRAMBLE = pow(_SCRAMBLE, -1, 2**_ID_BITS)
+# A UUID with or without dashes, or a free text of at most 18 characters.
+_CLIENT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}|[!-~]{0,18}")
 _PERCENT = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)%")
 
 
@@ -68,7 +70,7 @@ def order_request(instrument: Instrument, params: Params) -> NewOrder:
         ("timeinforce", in_force in list(TimeInForce)),
         ("leverage", params.get("leverage", "none") in ("none", "")),
         ("close", not any(name.startswith("close") for name in params)),
-        ("cl_ord_id", len(params.get("cl_ord_id", "")) <= 36),
+        ("cl_ord_id", _CLIENT_ID.fullmatch(params.get("cl_ord_id", "")) is not None),
         ("userref", re.fullmatch(r"-?[0-9]{1,10}", params.get("userref", "0")) is not None),
     ):
         if not is_right:

@@ -202,10 +202,12 @@ def _check_deadline(exchange: SimulatedExchange, params: Params) -> None:
     if not sent:
         return
     try:
-        deadline = to_ms(datetime.fromisoformat(sent))
+        deadline = datetime.fromisoformat(sent)
     except ValueError:
-        raise Refusal(kraken_error("EGeneral:Invalid arguments:deadline")) from None
-    if deadline < exchange.trading.told_ms:
+        deadline = None
+    if deadline is None or deadline.tzinfo is None:
+        raise Refusal(kraken_error("EGeneral:Invalid arguments:deadline"))
+    if to_ms(deadline) < exchange.trading.told_ms:
         raise Refusal(kraken_error("EService:Deadline elapsed"))
 
 

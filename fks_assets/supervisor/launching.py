@@ -1,6 +1,6 @@
 """Start runs of the running desk: what is behind, as the schedules would, or the partitions that a person names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ def asked_range(settings: Settings, partition: str | None, market: Market | None
     """Return the partitions that a person named; raise InvalidInput for one that the desk does not have."""
     from fks_assets.partitions import split_partition_key
 
+    if partition in settings.accounts:
+        return PartitionRange(partition, partition)
     markets, months = settings.market_list(), [month or month_of(now_ms())]
     if partition is not None:
         if partition.count("|") != 1:
@@ -54,17 +56,19 @@ def asked_range(settings: Settings, partition: str | None, market: Market | None
     return partition_range(settings, markets, months)
 
 
-def launch_behind(api: DeskApi, stores: "Stores", job: str) -> LaunchedRun | None:
+def launch_behind(api: DeskApi, stores: "Stores", job: str, lane: Mapping[str, str] | None = None) -> LaunchedRun | None:
     """Launch now what the job's schedule would launch; None when nothing is behind.
 
-    A job without partitions is launched as it is, one of days for today. Raises InvalidInput for an unknown job.
+    A job without partitions is launched as it is, one of days for today, one of accounts for all of them, and waits for the other
+    runs of `lane` (a run tag) if that is given. Raises InvalidInput for an unknown job.
     """
     from fks_assets.assets.schedules import TICKS, behind_request, range_tags
-    from fks_assets.partitions import day_of, tags_of_today
+    from fks_assets.partitions import ACCOUNT_JOBS, account_range, day_of, tags_of_today
 
     tick = next((tick for tick in TICKS if tick.job == job), None)
     if tick is None:
-        return api.launch(job, tags_of_today(job, day_of(now_ms())))
+        own = account_range(stores.settings) if job in ACCOUNT_JOBS else tags_of_today(job, day_of(now_ms()))
+        return api.launch(job, {**own, **(lane or {})})
     request = behind_request(stores, tick.prefixes)
     if request is None:
         return None

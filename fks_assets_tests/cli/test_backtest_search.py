@@ -95,10 +95,12 @@ def test_a_walk_forward_test_stands_beside_the_search_and_on_the_tear_sheet(tmp_
         assert walked["efficiency"] == pytest.approx(kept)
     shown = fks("strategies", "show", "searched")["evidence"]
     assert shown["out_of_sample_efficiency"] == walked["efficiency"] is not None
+    words = f"Out-of-sample efficiency {walked['efficiency']:.2f} over 4 walk-forward windows, 2026-03-13 to 2026-06-01"
+    assert words in page.read_text(encoding="utf-8")
     again = CliRunner().invoke(app, ["backtest", "searched", *PERIOD, "--html", str(page)])
     assert again.exit_code == 0, again.output
-    html = page.read_text(encoding="utf-8")
-    assert f"Out-of-sample efficiency {walked['efficiency']:.2f}, in the walk-forward test of the search." in html
+    assert words in page.read_text(encoding="utf-8"), "it is known of the saved set from then on"
+    assert "These parameters are the best of 12 trials" in page.read_text(encoding="utf-8")
     alone = fks("backtest", "breakout", *PERIOD, *days)
     assert alone["search"] is None and alone["walk_forward"]["windows"] == 4
 

@@ -31,6 +31,16 @@ COMMANDS = [
     "strategies",
     "evaluate",
     "ideas",
+    "accounts",
+    "positions",
+    "deals",
+    "orders",
+    "fills",
+    "balances",
+    "cash",
+    "credentials",
+    "halt",
+    "resume",
 ]
 
 

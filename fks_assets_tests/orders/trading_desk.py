@@ -20,7 +20,7 @@ from fks_assets.simulator.client import SimulatorClient
 from fks_assets.simulator.inprocess import running_simulator
 from fks_assets.stores.database import Database
 from fks_assets.stores.ledger import fences
-from fks_assets.stores.ledger.accounts import AccountSpec, enable, mirror
+from fks_assets.stores.ledger.accounts import AccountSpec, enable, mirror, read_accounts
 from fks_assets.stores.ledger.deals import Deal, NewDeal, open_deal
 from fks_assets.stores.ledger.orders import Order, OrderIntent, OrderLimits, read_orders
 from fks_assets.stores.ledger.recompute import recompute
@@ -67,22 +67,36 @@ class TradingDesk:
     simulator: SimulatorClient
     database: Database
     dialect: str = "binance"
-    key: str = "sim-main"
+    account: str = ACCOUNT
     ahead_ms: int = 0
     signals: int = 0
     profile: dict[str, Any] = field(default_factory=lambda: {"deadline_seconds": 3.0, "patience_seconds": 5.0})
 
+    rules: Mapping[Market, MarketRules] | None = None
+
     @property
     def market(self) -> Market:
         return RULES[self.dialect].market
+
+    @property
+    def key(self) -> str:
+        return f"sim-{self.account}"
+
+    def open_account(self, balances: Mapping[str, Any]) -> None:
+        """Open and fund the account at the exchange, and let it trade here; its books are empty."""
+        self.simulator.add_account(self.key, SECRET, balances=balances, fee_rule="quote")
+        quote = self.market.quote
+        with self.database.transaction() as connection:
+            known = [AccountSpec(one.name, one.mode, one.exchange, one.quote) for one in read_accounts(connection)]
+            mirror(connection, [*known, AccountSpec(self.account, Mode.LIVE, self.dialect, quote)], at_ms=self.clock())
+            enable(connection, self.account, True, by="test", reason="test", at_ms=self.clock())
 
     def clock(self) -> int:
         return now_ms() + self.ahead_ms
 
     def jump(self, seconds: float) -> None:
         """Let this much time pass for the desk and for the exchange."""
-        self.ahead_ms += int(seconds * 1000)
-        self.simulator.set_clock(advance_seconds=seconds)
+        self.ahead_ms = self.simulator.set_clock(advance_seconds=seconds)["now_ms"] - now_ms()
 
     def run(self, work: Work, *, fence: fences.Fence | None = None, reconciled: bool = True) -> Any:
         """Return what the work gives with a gateway that holds the fence and has compared the account."""
@@ -91,9 +105,9 @@ class TradingDesk:
     async def _run(self, work: Work, fence: fences.Fence, reconciled: bool) -> Any:
         profile = ExchangeProfile(self.dialect, self.dialect, self.simulator.url, **self.profile)
         venue_class = VENUES[self.dialect]
-        async with venue_class(profile, ApiKey(self.key, SECRET), budgets(), [self.market], wall_ms=self.clock) as venue:
-            rules = {self.market: RULES[self.dialect]}
-            gateway = OrderGateway(self.database, venue, ACCOUNT, fence, LIMITS, rules, clock=self.clock)
+        rules = self.rules or {self.market: RULES[self.dialect]}
+        async with venue_class(profile, ApiKey(self.key, SECRET), budgets(), list(rules), wall_ms=self.clock) as venue:
+            gateway = OrderGateway(self.database, venue, self.account, fence, LIMITS, rules, clock=self.clock)
             if reconciled:
                 result = await reconcile(gateway)
                 assert result.passed, result
@@ -104,16 +118,16 @@ class TradingDesk:
 
     def take_fence(self, holder: str = "test") -> fences.Fence:
         with self.database.transaction() as connection:
-            return fences.take(connection, "trading", holder, at_ms=self.clock())
+            return fences.take(connection, self.account, holder, at_ms=self.clock())
 
-    def deal(self, side: Side = Side.BUY, quantity: str = "0.01") -> Deal:
+    def deal(self, side: Side = Side.BUY, quantity: str = "0.01", market: Market | None = None) -> Deal:
         """Return a new deal of a new signal."""
         self.signals += 1
         new = NewDeal(
-            account=ACCOUNT,
+            account=self.account,
             strategy="breakout",
             provider=self.dialect,
-            market=self.market,
+            market=market or self.market,
             timeframe="1h",
             signal_time=self.signals * HOUR_MS,
             side=side,
@@ -149,17 +163,17 @@ class TradingDesk:
             generation,
             price,
             stop_price,
-            self.last_price(),
+            self.last_price(deal.market),
         )
 
-    def last_price(self) -> Decimal:
+    def last_price(self, market: Market | None = None) -> Decimal:
         """Return the exchange's last price, by a candle of the oracle."""
-        symbol = f"{self.market.base}-{self.market.quote}"
+        symbol = f"{(market or self.market).base}-{(market or self.market).quote}"
         now = self.simulator.clock()["now_ms"]
         return Decimal(repr(float(self.simulator.candles(symbol, "1m", now - 600_000).close[-1])))
 
     def orders(self) -> list[Order]:
-        return read_orders(self.database, account=ACCOUNT)
+        return read_orders(self.database, account=self.account)
 
     def check_books(self) -> None:
         """Every sum of the ledger, computed anew in fractions, is what the tables say; the exchange's books close too."""
@@ -174,9 +188,5 @@ def trading_desk(database: Database, dialect: str = "binance", *, seed: int = 7,
     with running_simulator(seed=seed, limits=NO_LIMITS, **options) as simulator:
         desk = TradingDesk(simulator, database, dialect)
         desk.ahead_ms = simulator.clock()["now_ms"] - now_ms()
-        quote = desk.market.quote
-        simulator.add_account(desk.key, SECRET, balances={quote: 1_000_000, "BTC": 2}, fee_rule="quote")
-        with database.transaction() as connection:
-            mirror(connection, [AccountSpec(ACCOUNT, Mode.LIVE, dialect, quote)], at_ms=desk.clock())
-            enable(connection, ACCOUNT, True, by="test", reason="test", at_ms=desk.clock())
+        desk.open_account({desk.market.quote: 1_000_000, "BTC": 2})
         yield desk

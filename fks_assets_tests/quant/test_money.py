@@ -14,7 +14,6 @@ from fks_assets.quant.money import (
     ceil_to,
     floor_to,
     from_analytics,
-    from_fraction,
     money,
     money_text,
     ratio,
@@ -135,9 +134,6 @@ def test_sums_are_exact(amounts: list[Decimal]) -> None:
 def test_exact_arithmetic_raises_instead_of_rounding() -> None:
     with pytest.raises(Inexact):
         EXACT.divide(Decimal(1), Decimal(3))
-    with pytest.raises(Inexact):
-        from_fraction(Fraction(1, 3))
-    assert from_fraction(Fraction(1, 8)) == Decimal("0.125")
     assert ratio(Decimal(1), Decimal(0)) is None
     assert rounded(ratio(Decimal(2), Decimal(3)), 4) == Decimal("0.6667")
     assert [rounded(Decimal(text), 1) for text in ("0.25", "0.35")] == [Decimal("0.2"), Decimal("0.4")]

@@ -108,5 +108,5 @@ def test_the_cash_always_pays_for_the_order_and_no_lot_more_is_left_out(availabl
     rate = 1 / Fraction(leverage) + Fraction(Decimal(fee))
     assert Fraction(quantity) * Fraction(price) * rate <= Fraction(available)
     wanted = min(Fraction(leverage) * Fraction(available) / Fraction(price), Fraction(available) / (Fraction(price) * rate))
-    assert quantity % Decimal(lot) == 0 or Decimal(lot) < Decimal("1e-12")
+    assert (Fraction(quantity) / Fraction(Decimal(lot))).denominator == 1
     assert Fraction(quantity) >= wanted * (1 - Fraction(1, 10**14)) - Fraction(Decimal(lot))

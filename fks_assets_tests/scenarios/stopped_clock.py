@@ -90,8 +90,8 @@ def database_of_a_module(postgres_home: Path, name: str) -> Iterator[str]:
 
 
 @contextmanager
-def stopped_desk(home: Path, database_url: str, start_ms: int, *, history_days: int) -> Iterator[StoppedDesk]:
-    """Give an empty desk of four markets whose local clock follows `now_ms`."""
+def stopped_desk(home: Path, database_url: str, start_ms: int, *, history_days: int, **values: str) -> Iterator[StoppedDesk]:
+    """Give an empty desk of four markets whose local clock follows `now_ms`; `values` are further settings."""
     home.mkdir(exist_ok=True)
     with running_simulator(speed=0, start_ms=start_ms) as simulator, pytest.MonkeyPatch.context() as patch:
         desk = build_desk(
@@ -101,6 +101,7 @@ def stopped_desk(home: Path, database_url: str, start_ms: int, *, history_days: 
             symbols=SYMBOLS,
             TIMEFRAMES="1h",
             HISTORY_DAYS__1h=str(history_days),
+            **values,
         )
         stopped = StoppedDesk(desk, simulator, start_ms)
         patch.setattr(clock, "time", SimpleNamespace(time_ns=lambda: stopped.now_ms * 1_000_000))

@@ -1,23 +1,15 @@
-"""Binance's signed endpoints over plain HTTP, key by key against the recorded and documented bodies."""
+"""Binance's signed endpoints over plain HTTP: what is checked, taken, refused, filled and counted."""
 
-import json
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fks_assets.simulator.client import SimulatorClient
 from fks_assets.simulator.inprocess import running_simulator
-from fks_assets_tests.shared_data import SHARED, requires_shared
+from fks_assets_tests.simulator.binance_trading import LOOSE, MARKET, NOW, cancel, near, new, new_key, oco, replaced, resting
 from fks_assets_tests.simulator.plain_http import get
 from fks_assets_tests.simulator.signed import BinanceKey, send
-
-NOW = 1_763_697_723_456
-HOUR = 3_600_000
-LOOSE = {"binance": {"weight": 10**7, "orders_10s": 10**6, "orders_1d": 10**6}}
-Types = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -26,127 +18,9 @@ def running() -> Iterator[SimulatorClient]:
         yield client
 
 
-_names = iter(range(10**6))
-
-
 @pytest.fixture
 def key(running: SimulatorClient) -> BinanceKey:
-    """Return a new account with 100,000 USDT and 2 BTC in a simulator that fills at the last price."""
-    running.set_trading(fill_model="last", parts=1, check_timestamps=True)
-    name = f"sim-{next(_names)}"
-    running.add_account(name, "hush", balances={"USDT": "100000", "BTC": "2"}, maker="0.001", taker="0.001")
-    return BinanceKey(running, name)
-
-
-def last(key: BinanceKey) -> Decimal:
-    return Decimal(get(key.simulator.url, "/api/v3/ticker/price?symbol=BTCUSDT").json["price"])
-
-
-def near(key: BinanceKey, factor: str) -> str:
-    return f"{(last(key) * Decimal(factor)).quantize(Decimal('0.01'))}"
-
-
-def new(key: BinanceKey, side: str = "BUY", type: str = "MARKET", quantity: str | None = "0.1", **more: Any) -> Any:
-    given = {"quantity": quantity} if quantity is not None else {}
-    return key.ok("POST", "order", symbol="BTCUSDT", side=side, type=type, **given, **more)
-
-
-def oco(key: BinanceKey, **more: Any) -> Any:
-    prices = {"abovePrice": near(key, "1.01"), "belowStopPrice": near(key, "0.99"), "belowPrice": near(key, "0.985")}
-    kinds = {"aboveType": "LIMIT_MAKER", "belowType": "STOP_LOSS_LIMIT", "belowTimeInForce": "GTC"}
-    return key.ok("POST", "orderList/oco", symbol="BTCUSDT", side="SELL", quantity="0.5", **{**prices, **kinds, **more})
-
-
-def types(value: Any) -> Any:
-    """Return the types of a JSON value; an amount is `number in text`, whatever its digits."""
-    if isinstance(value, dict):
-        return {name: types(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [types(entry) for entry in value]
-    if isinstance(value, str) and value.replace(".", "", 1).isdigit():
-        return "number in text"
-    return type(value).__name__
-
-
-def documented(name: str) -> Any:
-    assert SHARED is not None
-    return json.loads((Path(SHARED) / "data" / "api" / "binance" / name).read_text())
-
-
-def row(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value
-
-
-@requires_shared
-@pytest.mark.parametrize(
-    ("body", "ask"),
-    [
-        ("documented/order_new_1.json", lambda key: new(key, newOrderRespType="ACK")),
-        ("documented/order_new_2.json", lambda key: new(key, newOrderRespType="RESULT")),
-        ("documented/order_new_3.json", new),
-        ("documented/order_test_1.json", lambda key: key.ok("POST", "order/test", **MARKET)),
-        ("documented/order_test_2.json", lambda key: key.ok("POST", "order/test", computeCommissionRates="true", **MARKET)),
-        ("documented/order_query.json", lambda key: key.ok("GET", "order", symbol="BTCUSDT", orderId=new(key)["orderId"])),
-        ("documented/all_orders.json", lambda key: [new(key), key.ok("GET", "allOrders", symbol="BTCUSDT")][1]),
-        ("documented/open_orders.json", lambda key: [resting(key), key.ok("GET", "openOrders", symbol="BTCUSDT")][1]),
-        ("documented/order_cancel_1.json", lambda key: cancel(key, resting(key)["orderId"])),
-        ("documented/my_trades.json", lambda key: [new(key), key.ok("GET", "myTrades", symbol="BTCUSDT")][1]),
-        ("documented/account.json", lambda key: key.ok("GET", "account")),
-        ("documented/rate_limit_order.json", lambda key: key.ok("GET", "rateLimit/order")),
-        ("documented/orderlist_query.json", lambda key: key.ok("GET", "orderList", orderListId=oco(key)["orderListId"])),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_an_answer_has_every_documented_key_of_the_documented_type(key: BinanceKey, body: str, ask: Any) -> None:
-    assert types(row(ask(key))) == types(row(documented(body))) or shortened(row(ask(key))) == shortened(row(documented(body)))
-
-
-def shortened(body: Any) -> Types:
-    """Return the types with lists cut to their first entry: the document shows more fills and balances than we have."""
-    return {name: types(value[:1]) if isinstance(value, list) else types(value) for name, value in body.items()}
-
-
-MARKET = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.1"}
-
-
-def resting(key: BinanceKey, **more: Any) -> Any:
-    return new(key, type="LIMIT", timeInForce="GTC", price=near(key, "0.9"), **more)
-
-
-def cancel(key: BinanceKey, number: int, **more: Any) -> Any:
-    return key.ok("DELETE", "order", symbol="BTCUSDT", orderId=number, **more)
-
-
-@requires_shared
-def test_a_list_of_orders_is_answered_as_documented(key: BinanceKey) -> None:
-    ours, theirs = oco(key, newOrderRespType="RESULT"), documented("documented/orderlist_oco_new.json")
-    for report in theirs["orderReports"]:
-        report.pop("icebergQty", None)
-    assert types(ours) == types(theirs)
-    ended, documents = key.ok("DELETE", "orderList", symbol="BTCUSDT", orderListId=ours["orderListId"]), None
-    documents = documented("documented/orderlist_cancel.json")
-    assert types(ended) == types(documents)
-    assert (ended["listOrderStatus"], {one["status"] for one in ended["orderReports"]}) == ("ALL_DONE", {"CANCELED"})
-
-
-@requires_shared
-def test_refusals_read_as_recorded(key: BinanceKey) -> None:
-    bodies = {(entry["body"]["code"], entry["body"]["msg"]): entry["status"] for entry in documented("errors.json")}
-    wrong = BinanceKey(key.simulator, "sim-unknown")
-    far, late = NOW + 1000, NOW - 5001
-    found = [
-        key.refused("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="100"),
-        key.refused("DELETE", "order", symbol="BTCUSDT", orderId=10**9),
-        key.refused("POST", "order", symbol="NOPE", side="BUY", type="MARKET", quantity="1"),
-        key.refused("GET", "account", timestamp=late),
-        key.refused("GET", "account", timestamp=far),
-        key.refused("GET", "account", signature="0" * 64),
-        key.refused("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.000001"),
-        key.refused("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.00001"),
-        wrong.refused("GET", "account"),
-    ]
-    for status, code, words in found:
-        assert bodies.get((code, words)) == status, (status, code, words)
+    return new_key(running)
 
 
 def test_the_signature_covers_every_parameter_and_the_window_is_kept(key: BinanceKey) -> None:
@@ -195,6 +69,7 @@ def test_a_skewed_clock_judges_by_its_own_time(key: BinanceKey) -> None:
         ({"type": "STOP_LOSS", "stopPrice": "90000", "side": "SELL"}, -2010, "Stop price would trigger immediately."),
         ({"type": "STOP_LOSS", "trailingDelta": "5", "side": "SELL"}, -1013, "Filter failure: TRAILING_DELTA"),
         ({"type": "LIMIT_MAKER", "price": "90000"}, -2010, "Order would immediately match and take."),
+        ({"type": "LIMIT", "price": "60000", "timeInForce": "GTC", "icebergQty": "0.01"}, -1013, "Filter failure: ICEBERG_PARTS"),
         ({"type": "ICEBERG"}, -1116, "Invalid orderType."),
         ({"side": "HOLD", "type": "MARKET"}, -1117, "Invalid side."),
         ({"type": "LIMIT", "price": "60000", "timeInForce": "GTD"}, -1115, "Invalid timeInForce."),
@@ -245,13 +120,6 @@ def test_all_open_orders_of_a_market_are_cancelled_together(key: BinanceKey) -> 
     reports = key.ok("DELETE", "openOrders", symbol="BTCUSDT")
     assert {one["status"] for one in reports} == {"CANCELED"} and len(reports) == 3
     assert key.refused("DELETE", "openOrders", symbol="BTCUSDT")[1] == -2011
-
-
-def replaced(key: BinanceKey, number: int, **more: Any) -> Any:
-    given = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.1"}
-    price = {"price": near(key, "0.95")}
-    mode = {"cancelReplaceMode": "STOP_ON_FAILURE"}
-    return key.call("POST", "order/cancelReplace", **{**given, **price, **mode, "cancelOrderId": number, **more})
 
 
 def test_cancel_and_replace_tells_which_half_failed(key: BinanceKey) -> None:

@@ -152,6 +152,8 @@ def test_the_signature_and_the_nonce_are_checked(key: KrakenKey) -> None:
         ({"leverage": "2"}, "EGeneral:Invalid arguments:leverage"),
         ({"close[ordertype]": "limit"}, "EGeneral:Invalid arguments:close"),
         ({"reduce_only": "true"}, "EOrder:Reduce only:No position exists"),
+        ({"cl_ord_id": "abcdefghijklmnopqrs"}, "EGeneral:Invalid arguments:cl_ord_id"),
+        ({"deadline": "2026-01-01T00:00:00"}, "EGeneral:Invalid arguments:deadline"),
         ({"userref": "x"}, "EGeneral:Invalid arguments:userref"),
         ({"deadline": iso(NOW - 1000)}, "EService:Deadline elapsed"),
         ({"deadline": "soon"}, "EGeneral:Invalid arguments:deadline"),
@@ -215,6 +217,13 @@ def test_orders_are_found_and_cancelled_by_txid_reference_and_client_id(key: Kra
     assert key.ok("CancelOrder", cl_ord_id="deal-1") == {"count": 1}
     assert key.ok("CancelAll") == {"count": 0}
     assert key.refused("QueryOrders", txid="OAAAAA-AAAAA-AAAAAA") == "EOrder:Unknown order"
+
+
+@pytest.mark.parametrize(
+    "client_id", ["a-free-text-of-18c", "d15708c1-dbb6-465d-b77d-47258319cc90", "d15708c1dbb6465db77d47258319cc90"]
+)
+def test_the_documented_forms_of_a_client_id_are_taken(key: KrakenKey, client_id: str) -> None:
+    assert only(key.ok("QueryOrders", txid=limit(key, cl_ord_id=client_id)))["cl_ord_id"] == client_id
 
 
 def test_an_edited_order_has_a_new_id_and_an_amended_one_its_old(key: KrakenKey) -> None:

@@ -162,7 +162,11 @@ def test_random_orders_lose_and_make_nothing(settings: dict[str, Any]) -> None:
     statuses = {order.status.value for order in trader.core.registry.orders.values()}
     assert statuses >= {"NEW", "FILLED", "CANCELED", "EXPIRED"}, f"seed {seed} reached only {sorted(statuses)}"
     assert len(trader.core.registry.fills) > ORDERS // 10
-    assert {"insufficient balance", "client id is that of an open order", "value is too small or too large"} <= seen
+    assert {
+        "insufficient balance",
+        "client id is that of an open order of the account",
+        "value is too small or too large",
+    } <= seen
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others() -> None:

@@ -23,9 +23,10 @@ from fks_assets.quant.performance_charts import Curve
 from fks_assets.quant.performance_ruin import after_ruin
 from fks_assets.quant.performance_series import with_base
 from fks_assets.quant.search_trials import judge_period
-from fks_assets.quant.strategies.base import SignalColumns
+from fks_assets.quant.strategies.base import TOO_LITTLE_HISTORY, SignalColumns
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
+from fks_assets.settings import Settings
 from fks_assets.stores.lineage import InputRef
 
 # A spot market cannot be sold short; the stake is S3.10's min(confidence * 50, 50) % and S3.17 allows ten trades a day.
@@ -39,7 +40,8 @@ class Backtest:
 
     `start_ms` is the open time of its first candle and `end_ms` the close time of the last, within `asked_ms`; `candles` are
     those of the period by market; `left_out` says why a market that was asked for is not in it; of the markets in
-    `without_rules` no trading rules are stored. `time` int64 ms are the moments of `equity` and `exposure`: the start, then the
+    `without_rules` no trading rules are stored; `unjudged` counts the candles of all markets that had too little history before
+    them for the strategy to judge. `time` int64 ms are the moments of `equity` and `exposure`: the start, then the
     close of each bar. `ruined_ms` is the close of the bar after which nothing was left, else None: from
     there on figures and curves count the account as lost, whatever `result` says its positions were worth later.
     """
@@ -61,6 +63,7 @@ class Backtest:
     candles: Mapping[str, Candles]
     left_out: Mapping[str, str]
     without_rules: tuple[str, ...]
+    unjudged: int
     inputs: tuple[InputRef, ...]
 
     @property
@@ -87,6 +90,12 @@ class Backtest:
             notes.append(f"The stored candles begin at {iso(self.start_ms)}, not at {iso(self.asked_ms[0])}.")
         if self.end_ms <= self.timeframe.floor(self.asked_ms[1]) - step:
             notes.append(f"The stored candles end at {iso(self.end_ms)}, not at {iso(self.asked_ms[1])}.")
+        if self.unjudged:
+            count = sum(map(len, self.candles.values()))
+            notes.append(
+                f"{self.unjudged:,} of {count:,} candles were not judged, as too few were stored before them: "
+                f"{self.subject.name} needs {self.subject.strategy.lookback_rows:,}."
+            )
         if result.ambiguous_candles:
             open_ties = result.ambiguous_candles - result.decided_by_finer
             notes.append(
@@ -116,6 +125,7 @@ class Backtest:
             "rules": self.rules.model_dump(mode="json"),
             "book": self.book.model_dump(mode="json"),
             "metrics": self.performance.document(),
+            "candles_unjudged": self.unjudged,
             "signals_refused": {reason.name.lower(): count for reason, count in self.result.refused.items()},
             "ambiguous_candles": self.result.ambiguous_candles,
             "decided_by_finer": self.result.decided_by_finer,
@@ -176,6 +186,7 @@ def backtest(
         candles=candles,
         left_out={market.key: reason for market, reason in missing.items()},
         without_rules=tuple(market.key for market, series in found.items() if not series.rules),
+        unjudged=sum(leg.signals.count_of(TOO_LITTLE_HISTORY) for leg in legs),
         inputs=tuple(sorted(ref for series in found.values() for ref in series.inputs)),
     )
 
@@ -203,7 +214,7 @@ def read_period(
     finer = _finer(stores, timeframe) if rules.tie_rule == "finer" else None
     found, missing = read_series(stores, chosen, timeframe, start_ms, end_ms, lookback_rows=lookback_rows, finer=finer)
     if not found or (missing and not skip_missing):
-        raise InsufficientData(_what_to_do(missing, timeframe, start_ms, end_ms))
+        raise InsufficientData(_what_to_do(stores.settings, missing, timeframe, start_ms, end_ms))
     return found, missing
 
 
@@ -238,9 +249,13 @@ def _finer(stores: Stores, timeframe: Timeframe) -> Timeframe | None:
     return max(smaller, key=lambda each: each.milliseconds, default=None)
 
 
-def _what_to_do(missing: Mapping[Market, str], timeframe: Timeframe, start_ms: int, end_ms: int) -> str:
+def _what_to_do(
+    settings: Settings, missing: Mapping[Market, str], timeframe: Timeframe, start_ms: int, end_ms: int
+) -> str:
     named = ", ".join(market.key for market in missing)
-    return (
-        f"no {timeframe} candles of {named} are stored for {iso(start_ms)} to {iso(end_ms)}: "
-        "`fks sync` loads the kept history, `fks backfill --from` an older one, `fks import` those of files"
-    )
+    words = f"no {timeframe} candles of {named} are stored for {iso(start_ms)} to {iso(end_ms)}: "
+    if timeframe.name not in settings.timeframes:
+        return f"{words}this desk keeps {', '.join(settings.timeframes)}"
+    if not any(settings.is_desk_market(market) for market in missing):
+        return f"{words}they are not of this desk, which has {', '.join(each.key for each in settings.market_list())}"
+    return f"{words}`fks sync` loads the kept history, `fks backfill --from` an older one, `fks import` those of files"

@@ -12,7 +12,7 @@ from fks_assets.assets.events import (
     materialization,
     raise_for_failures,
 )
-from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.clock import now_ms
 from fks_assets.partitions import day_of, strategy_day_partitions, strategy_day_range
 from fks_assets.resources.reports import Reports
@@ -119,7 +119,7 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
         "backtest",
         selection=[backtests],
         description="Every strategy in force by its own backtest.",
-        tags={"dagster/max_runtime": "3000"},
+        tags={**RESEARCH_LANE, "dagster/max_runtime": "3000"},
     )
 
     @dg.schedule(

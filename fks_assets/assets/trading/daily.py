@@ -85,7 +85,7 @@ def run_strategy_day(
     for subject in subjects:
         try:
             test = backtest(stores, subject, period.markets, period.timeframe, start_ms, end_ms, skip_missing=True)
-            page = html_of(test, evidence_for(stores.database, subject))
+            page = html_of(test, evidence_for(stores.database, subject).notes)
             found.reports[subject.name] = reports.save(f"{FOLDER}/{day}_{subject.name}.html", page)
         except Exception as error:
             found.failures[subject.name] = error

@@ -1,7 +1,7 @@
 """What speaks for a strategy beside its own backtest: how its parameters were found, and what searching earned out of sample."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -51,18 +51,14 @@ class StrategyEvidence:
     @property
     def notes(self) -> list[str]:
         """What a reader of a backtest has to know of it, in sentences."""
+        document: Mapping[str, Any] = {} if self.search is None else self.search.document
         found = []
         if self.together is not None:
             found.append(out_of_sample_words(self.together, f"{self.windows[0].month} to {self.windows[-1].month}"))
-        elif self.efficiency is not None:
-            found.append(f"Out-of-sample efficiency {self.efficiency:.2f}, in the walk-forward test of the search.")
-        if self.search is not None and self.search_in_force:
-            figures = self.document()
-            found.append(
-                f"These parameters are the best of {self.search.document['trials']:,} trials: deflated Sharpe "
-                f"{_words(figures['deflated_sharpe'])}, probability of overfitting {_words(figures['overfitting_probability'])}, "
-                f"parameter stability {_words(figures['parameter_stability'])}."
-            )
+        elif document.get("walk_forward") is not None:
+            found.append(walked_words(document["walk_forward"]))
+        if self.search_in_force:
+            found.append(searched_words(document))
         return found
 
     def document(self) -> dict[str, Any]:
@@ -111,6 +107,21 @@ def out_of_sample_words(together: OutOfSample, period: str) -> str:
     return (
         f"Out-of-sample efficiency {kept} over {together.windows} walk-forward windows, {period}: {outside} a year out of sample "
         f"after {inside} in sample; {together.profitable_pct or 0:.0f} % of the windows gained."
+    )
+
+
+def walked_words(walked: Mapping[str, Any]) -> str:
+    """Return the document of a walk-forward test in one sentence."""
+    together = OutOfSample(**{each.name: walked[each.name] for each in fields(OutOfSample)})
+    return out_of_sample_words(together, f"{walked['outcomes'][0]['out_start'][:10]} to {walked['outcomes'][-1]['out_end'][:10]}")
+
+
+def searched_words(document: Mapping[str, Any]) -> str:
+    """Return in one sentence what the best of a search is worth."""
+    deflated, probability, stability = (_words(document[name]) for name in OF_SEARCH)
+    return (
+        f"These parameters are the best of {document['trials']:,} trials: deflated Sharpe {deflated}, probability of overfitting "
+        f"{probability}, parameter stability {stability}."
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from fks_assets.assets.trading.backtest_run import Backtest
-from fks_assets.assets.trading.evidence import NO_EVIDENCE, StrategyEvidence
 from fks_assets.clock import iso
 from fks_assets.quant.charts import markdown_image
 from fks_assets.quant.markets import parse_market
@@ -37,8 +36,8 @@ def title_of(test: Backtest) -> str:
     return f"{test.subject.name} on {named}, {test.timeframe}"
 
 
-def html_of(test: Backtest, evidence: StrategyEvidence = NO_EVIDENCE) -> str:
-    """Return the tear sheet of a backtest, with what is known of its strategy beside it."""
+def html_of(test: Backtest, known: Sequence[str] = ()) -> str:
+    """Return the tear sheet of a backtest; `known` are sentences about its strategy that stand before its own notes."""
     simulated = any(parse_market(market).exchange == "simulated" for market in test.result.markets)
     return tear_sheet_html(
         TearSheet(
@@ -56,7 +55,7 @@ def html_of(test: Backtest, evidence: StrategyEvidence = NO_EVIDENCE) -> str:
             strategies=test.result.strategies,
             rules=_rules(test),
             provenance=_provenance(test),
-            notes=[*evidence.notes, *test.notes],
+            notes=[*known, *test.notes],
         )
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
-from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.clock import now_ms
 from fks_assets.partitions import day_of, day_partitions
 from fks_assets.resources.stores import Stores
@@ -65,7 +65,7 @@ def build_strategy_parameters(settings: Settings) -> ScheduledAsset:
         "parameters",
         selection=[strategy_parameters],
         description="The parameters in force on this day.",
-        tags={"dagster/max_runtime": "300"},
+        tags={**RESEARCH_LANE, "dagster/max_runtime": "300"},
     )
 
     @dg.schedule(

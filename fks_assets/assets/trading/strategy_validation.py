@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
-from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.assets.trading.backtests import usual_timeframe
 from fks_assets.clock import now_ms
 from fks_assets.partitions import day_of, day_partitions
@@ -83,7 +83,7 @@ def build_strategy_validation(settings: Settings) -> ScheduledAsset:
         "validation",
         selection=[strategy_validation],
         description="Judges every strategy by its own backtest of this day.",
-        tags={"dagster/max_runtime": "3000"},
+        tags={**RESEARCH_LANE, "dagster/max_runtime": "3000"},
     )
 
     @dg.schedule(

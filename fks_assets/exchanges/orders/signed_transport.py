@@ -15,6 +15,7 @@ from fks_assets.exchanges.budget import RateBudget
 from fks_assets.exchanges.orders.signing import SignedRequest
 from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.exchanges.transport import RETRIES, SHORTEST_TRY_SHARE, TRY_SHARE, HttpTransport
+from fks_assets.redaction import redacted_body
 
 Parsed = TypeVar("Parsed")
 URGENT_PATIENCE_SECONDS = 10.0
@@ -42,7 +43,7 @@ class SignedTransport(HttpTransport):
         return self
 
     async def once(self, sign: Callable[[], SignedRequest], endpoint: str, seconds: float | None = None) -> Answer:
-        """Sign a request, send it once and return its answer, whatever it says.
+        """Sign a request, send it once and return its answer, whatever it says, without what it repeats of key and signature.
 
         Raises NotSent when no connection came about, ExchangeUnavailable or InvalidResponse when something may have been sent.
         """
@@ -63,8 +64,9 @@ class SignedTransport(HttpTransport):
                         allow_redirects=False,
                     ) as response,
                 ):
-                    body = await self._body(response, endpoint)
-                    return Answer(response.status, response.reason or "", response.headers, body, sent_at, time.monotonic())
+                    body = redacted_body(await self._body(response, endpoint), *request.marks)
+                    reason = redacted_body((response.reason or "").encode("latin-1", "replace"), *request.marks).decode("latin-1")
+                    return Answer(response.status, reason, response.headers, body, sent_at, time.monotonic())
             except TimeoutError:
                 raise self._unavailable(endpoint, f"gave no complete answer within {seconds:.1f} s") from None
             except aiohttp.ClientConnectorError as error:

@@ -1,18 +1,24 @@
 """Signed requests: built by ccxt's class of the exchange, which can sign and knows the error codes, but cannot send anything."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
-from fks_assets.errors import NotSent
+from fks_assets.errors import InvalidInput, NotSent
 from fks_assets.exchanges.ccxt_loader import load_errors, load_exchange_class
 from fks_assets.exchanges.exchange_clock import REFRESH_SECONDS
 from fks_assets.exchanges.profile import ExchangeProfile
+from fks_assets.redaction import hide
 
 LARGEST_SKEW_MS = 1000
 RECEIVE_WINDOW_MS = 5000
+_SIGNATURE = re.compile(r"signature=([^&\s]+)")
+_PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,12 @@ class SignedRequest:
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: str | None = field(repr=False)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What of the request must not come back in a message: its signature, and the headers that say who asks."""
+        named = (value for name, value in self.headers.items() if name.lower() not in _PLAIN_HEADERS)
+        return (*_SIGNATURE.findall(f"{self.url} {self.body or ''}"), *named)
 
 
 class TradingClock:
@@ -89,20 +101,24 @@ class _Microseconds(_SignsOnly):
 
 
 class Signer:
-    """Builds the requests of one account."""
+    """Builds the requests of one account. Raises InvalidInput for an exchange that is reached without encryption."""
 
     def __init__(self, profile: ExchangeProfile, key: ApiKey, clock: TradingClock) -> None:
+        hide(key.key, key.secret)
+        _require_encryption(profile)
         self._exchange = profile.name
         dialect = profile.api
         ccxt_class = load_exchange_class(dialect.ccxt_id)
         mixin = _Microseconds if dialect.name == "kraken" else _SignsOnly
         options = {**dialect.ccxt_options, "recvWindow": RECEIVE_WINDOW_MS}
-        config: dict[str, Any] = {"apiKey": key.key, "secret": key.secret, "options": options, "enableRateLimit": False}
+        config: dict[str, Any] = {"options": options, "enableRateLimit": False}
         if profile.base_url is not None:
             root = profile.base_url.rstrip("/")
             base = f"{root}/api/v3" if dialect.name == "binance" else root
             config["urls"] = {"api": {"public": base, "private": base}}
         self._client: Any = type(ccxt_class.__name__, (mixin, ccxt_class), {"clock": clock})(config)
+        # Set afterwards, so that they are in no variable that a traceback might show.
+        self._client.apiKey, self._client.secret = key.key, key.secret
 
     @property
     def mapping(self) -> Any:
@@ -130,3 +146,9 @@ class Signer:
     def forget(self) -> None:
         """Drop the key."""
         self._client.apiKey = self._client.secret = None
+
+
+def _require_encryption(profile: ExchangeProfile) -> None:
+    parts = urlsplit(profile.base_url or "https://")
+    if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
+        raise InvalidInput(f"{profile.name} is reached at {parts.scheme}://{parts.hostname}: a key goes there over https:// alone")

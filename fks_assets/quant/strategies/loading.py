@@ -78,7 +78,7 @@ def load_strategies(folder: Path) -> dict[str, type[Strategy[Any]]]:
 
 def file_of(strategy: type[Strategy[Any]]) -> str:
     """Return the path of the file that a strategy was loaded from."""
-    return str(sys.modules[strategy.__module__].__file__)
+    return str(getattr(sys.modules[strategy.__module__], "__file__", None))
 
 
 def strategies_in(path: Path) -> list[type[Strategy[Any]]]:
@@ -102,18 +102,18 @@ def _run(path: Path) -> ModuleType:
     try:
         return SourceModule(path.resolve(), path.read_text(encoding="utf-8")).module()
     except (Exception, SystemExit) as error:
-        raise InvalidInput(f"strategy file {path}: cannot be run: {_place(error, path)}{_in_one_line(error)}") from error
+        raise InvalidInput(f"strategy file {path}: cannot be run: {error_in(str(path.resolve()), error)}") from error
 
 
-def _place(error: BaseException, path: Path) -> str:
-    """Return `line 7: `, the last line of the file that the error went through; nothing if none is known."""
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path.resolve()) else None
+def error_in(file: str, error: BaseException) -> str:
+    """Return an error of a file's code in one line, `line 7: ValueError: …`: the last line of the file that it went through."""
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == file else None
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path.resolve()):
+        if trace.tb_frame.f_code.co_filename == file:
             line = trace.tb_lineno
         trace = trace.tb_next
-    return "" if line is None else f"line {line}: "
+    return ("" if line is None else f"line {line}: ") + _in_one_line(error)
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -4,7 +4,7 @@ Nothing runs by itself: every call first lets happen what the price did since th
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -14,11 +14,12 @@ from fks_assets.simulator.instruments import Instrument
 from fks_assets.simulator.source import CandleSource
 from fks_assets.simulator.trading.accounts import Account, Accounts
 from fks_assets.simulator.trading.execution import Execution
+from fks_assets.simulator.trading.judging import Judge
 from fks_assets.simulator.trading.liquidity import Liquidity
-from fks_assets.simulator.trading.money import ZERO, exactly, steps, whole
-from fks_assets.simulator.trading.orders import Fill, NewOrder, Order, OrderList, OrderType, Reason, Refused, Side, Status
+from fks_assets.simulator.trading.money import ZERO, exactly, steps
+from fks_assets.simulator.trading.orders import Fill, NewOrder, Order, OrderList, OrderType, Reason, Refused, Status
 from fks_assets.simulator.trading.registry import Registry
-from fks_assets.simulator.trading.rules import check_filters, check_form, check_room, check_trigger
+from fks_assets.simulator.trading.rules import check_filters, check_form, check_trigger
 from fks_assets.simulator.trading.settings import TradingSettings
 
 FOREVER_MS = 2**62
@@ -40,6 +41,7 @@ class TradingCore:
         self._late_ms: int | None = None
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._judge = Judge(self.registry, self.liquidity)
         self._execution = Execution(source, self.accounts, self.liquidity, self.registry, self._at_ms)
 
     @property
@@ -90,14 +92,14 @@ class TradingCore:
         """Raise Refused if the order would be refused for its form or the rules of the market, whatever the account holds."""
         self.advance()
         check_form(request)
-        check_filters(request, self._last(request.instrument))
+        check_filters(request, self._judge.last(request.instrument, self._at_ms))
 
     @exactly
     def check(self, account: Account, request: NewOrder) -> None:
         """Raise Refused if the order would be refused; take nothing."""
         self.advance()
         order = self._new(account, request, "")
-        self._judge(account, [order])
+        self._judge.check(account, [order], self._at_ms, self.settings)
         asset, amount = self._execution.lock_for(account, order, self._at_ms)
         if amount > account.free[asset]:
             raise Refused(Reason.INSUFFICIENT)
@@ -107,7 +109,7 @@ class TradingCore:
         """Take an order, match it at once as far as it goes, and return it; a client id is made if it has none."""
         self.advance()
         order = self._new(account, request, origin)
-        self._judge(account, [order])
+        self._judge.check(account, [order], self._at_ms, self.settings)
         return self._take(account, order)
 
     @exactly
@@ -117,7 +119,7 @@ class TradingCore:
         if not order.status.is_open or order.list_number is not None:
             raise Refused(Reason.CLOSED)
         made = self._new(account, request, origin)
-        self._judge(account, [made], instead_of=order)
+        self._judge.check(account, [made], self._at_ms, self.settings, instead_of=order)
         asset, amount = self._execution.lock_for(account, made, self._at_ms)
         if amount > account.free[asset] + (order.lock if asset == order.lock_asset else ZERO):
             raise Refused(Reason.INSUFFICIENT)
@@ -140,9 +142,9 @@ class TradingCore:
         orders = [self._new(account, below, origin), self._new(account, above, origin, later=1)]
         if orders[0].client_id == orders[1].client_id:
             raise Refused(Reason.DUPLICATE)
-        self._judge(account, orders)
+        self._judge.check(account, orders, self._at_ms, self.settings)
         low, high = (one.stop_price if one.stop_price is not None else one.price for one in (below, above))
-        if low is None or high is None or not low < self._last(above.instrument) < high:
+        if low is None or high is None or not low < self._judge.last(above.instrument, self._at_ms) < high:
             raise Refused(Reason.OCO_PRICES)
         locks = [self._execution.lock_for(account, order, self._at_ms) for order in orders]
         asset, amount = max(locks, key=lambda lock: lock[1])
@@ -193,13 +195,13 @@ class TradingCore:
             stop_price=stop_price or order.request.stop_price,
         )
         check_form(request)
-        check_filters(request, self._last(order.instrument))
+        check_filters(request, self._judge.last(order.instrument, self._at_ms))
         changed = replace(order, request=request, quantity=request.quantity, price=request.price)
         if changed.remaining <= 0:
             raise Refused(Reason.QUANTITY_STEP, "quantity")
         if stop_price is not None:
-            check_trigger(request, self._last(order.instrument))
-        if order.type is OrderType.LIMIT_MAKER and self._would_take(changed):
+            check_trigger(request, self._judge.last(order.instrument, self._at_ms))
+        if order.type is OrderType.LIMIT_MAKER and self._judge.would_take(changed, self._at_ms, self.settings):
             raise Refused(Reason.WOULD_TAKE)
         asset, amount = self._execution.lock_for(account, changed, self._at_ms)
         if amount > order.lock + account.free[asset]:
@@ -275,7 +277,7 @@ class TradingCore:
             price=request.price,
         )
         if request.trailing is not None:
-            order.extreme = steps(self._last(request.instrument), request.instrument.price_decimals)
+            order.extreme = steps(self._judge.last(request.instrument, self._at_ms), request.instrument.price_decimals)
         if request.quantity is None:
             taken = self.liquidity.takes(order, now, None, self.settings)
             order.quantity = sum((quantity for _, quantity in taken), ZERO)
@@ -289,32 +291,3 @@ class TradingCore:
         self._execution.accept(order)
         self._execution.begin(order, self._at_ms)
         return order
-
-    def _judge(self, account: Account, orders: Sequence[Order], instead_of: Order | None = None) -> None:
-        """Raise Refused for the first rule that one of the orders breaks."""
-        last = self._last(orders[0].instrument)
-        others = [order for order in self.registry.open_of(account.key, orders[0].symbol) if order is not instead_of]
-        for order in orders:
-            request = order.request
-            check_filters(request, last)
-            if request.quantity is None and order.quantity == 0:
-                raise Refused(Reason.QUANTITY_STEP, "LOT_SIZE")
-            check_trigger(request, last)
-            if request.type is OrderType.LIMIT_MAKER and self._would_take(order):
-                raise Refused(Reason.WOULD_TAKE)
-            if any(one.client_id == order.client_id for one in others):
-                raise Refused(Reason.DUPLICATE)
-        check_room([order.request for order in orders], others, self.settings)
-
-    def _would_take(self, order: Order) -> bool:
-        best = self.liquidity.best(order.instrument, self._at_ms, order.side, self.settings)
-        if best is None or order.price is None:
-            return False
-        price = whole(best, order.instrument.price_decimals)
-        return order.price >= price if order.side is Side.BUY else order.price <= price
-
-    def _last(self, instrument: Instrument) -> Decimal:
-        ticks = self.liquidity.last(instrument, self._at_ms)
-        if ticks is None:
-            raise Refused(Reason.MARKET_CLOSED)
-        return whole(ticks, instrument.price_decimals)

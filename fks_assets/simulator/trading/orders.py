@@ -58,7 +58,7 @@ class Reason(StrEnum):
     """Why an order or a cancel is refused; each dialect has its own code and words for it."""
 
     INSUFFICIENT = "insufficient balance"
-    DUPLICATE = "client id is that of an open order"
+    DUPLICATE = "client id is that of an open order of the account"
     UNKNOWN = "no such order"
     CLOSED = "order is not open any more"
     MARKET_CLOSED = "market is closed"

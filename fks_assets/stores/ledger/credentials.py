@@ -46,8 +46,9 @@ _INSERT = sa.text(f"""
 _SELECT = sa.text(f'SELECT {_COLUMNS} FROM credentials ORDER BY account COLLATE "C", id')  # noqa: S608 - constants only
 _SEALED = sa.text("""
     SELECT id, account, exchange, key_id, nonce, ciphertext FROM credentials
-    WHERE removed_at IS NULL AND (CAST(:account AS text) IS NULL OR account = :account) ORDER BY id FOR SHARE
+    WHERE removed_at IS NULL AND (CAST(:account AS text) IS NULL OR account = :account) ORDER BY id
 """)
+_LOCK = sa.text("LOCK TABLE credentials IN SHARE ROW EXCLUSIVE MODE")
 _SEAL_AGAIN = sa.text("UPDATE credentials SET key_id = :key_id, nonce = :nonce, ciphertext = :ciphertext WHERE id = :id")
 _REMOVE = sa.text(f"""
     UPDATE credentials SET removed_at = {moment(":at")}, ciphertext = ''
@@ -56,14 +57,21 @@ _REMOVE = sa.text(f"""
 
 
 def add_credential(connection: sa.Connection, keys: KeyRing, account: str, api_key: ApiKey, *, by: str, at_ms: int) -> Credential:
-    """Store the key of an account, encrypted, in the caller's transaction. Raises InvalidInput if it has one, or is unknown."""
+    """Store the key of an account, encrypted, in the caller's transaction.
+
+    Raises InvalidInput for an account that has one or is unknown, StoreError if other credentials were encrypted with a key that
+    is not among these: two keys in use would be one lost.
+    """
     row = locked_accounts(connection, [account]).get(account)
     if row is None:
         raise InvalidInput(f"account {account!r} is unknown")
     if not by.strip():
         raise InvalidInput("who adds the credential must be named, was empty")
-    if connection.execute(_SEALED, {"account": account}).first() is not None:
-        raise InvalidInput(f"account {account} has a credential: remove it first")
+    connection.execute(_LOCK)
+    for other in connection.execute(_SEALED, {"account": None}):
+        if other.account == account:
+            raise InvalidInput(f"account {account} has a credential: remove it first")
+        _key_of(keys, other)
     parts = {"key": api_key.key, "secret": api_key.secret, "password": api_key.password}
     opened = json.dumps({name: part.get_secret_value() for name, part in parts.items() if part is not None})
     sealed = _seal(keys.current, account, row.exchange, opened.encode())
@@ -96,6 +104,7 @@ def remove_credential(connection: sa.Connection, account: str, *, at_ms: int) ->
 def encrypt_again(connection: sa.Connection, keys: KeyRing) -> int:
     """Encrypt every credential of another key with the current one, in the caller's transaction; return how many."""
     changed = 0
+    connection.execute(_LOCK)
     for row in connection.execute(_SEALED, {"account": None}).all():
         if row.key_id != keys.current.id:
             sealed = _seal(keys.current, row.account, row.exchange, _open(keys, row))
@@ -128,14 +137,21 @@ def _open(keys: KeyRing, row: Any) -> bytes:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    named = f"credential {row.id} of account {row.account}"
-    key = keys.find(row.key_id)
-    if key is None:
-        raise StoreError(f"{named} was encrypted with key {row.key_id}, {keys.origin} has {keys.ids}: give it the right key")
+    key = _key_of(keys, row)
     try:
         return AESGCM(key.reveal()).decrypt(bytes(row.nonce), bytes(row.ciphertext), _bound_to(row.account, row.exchange))
     except InvalidTag:
-        raise StoreError(f"{named} does not belong to {row.account} on {row.exchange}, or was changed: add it again") from None
+        raise StoreError(
+            f"credential {row.id} does not belong to {row.account} on {row.exchange}, or was changed: add it again"
+        ) from None
+
+
+def _key_of(keys: KeyRing, row: Any) -> CredentialKey:
+    key = keys.find(row.key_id)
+    if key is None:
+        named = f"credential {row.id} of account {row.account}"
+        raise StoreError(f"{named} was encrypted with key {row.key_id}, {keys.origin} has {keys.ids}: give it the right key")
+    return key
 
 
 def _bound_to(account: str, exchange: str) -> bytes:

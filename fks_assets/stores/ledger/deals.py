@@ -161,6 +161,8 @@ def update_deal(connection: sa.Connection, deal_id: int, *, at_ms: int, **change
     if unknown := changes.keys() - _CHANGEABLE:
         raise TypeError(f"deals have no changeable {', '.join(sorted(unknown))}; changeable are {', '.join(sorted(_CHANGEABLE))}")
     values: dict[str, Any] = {name: _amount(name, value) if name in _AMOUNTS else value for name, value in changes.items()}
+    if "status" in values:
+        values["status"] = DealStatus(values["status"])
     if "trailing_stop_distance" in values:
         values["trailing_stop_enabled"] = values["trailing_stop_distance"] is not None
     if values.get("refusal") is not None:

@@ -1,13 +1,10 @@
 """Who may write order intents: one process at a time, and the older one loses even if it does not know."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from fks_assets.errors import StaleFence
-from fks_assets.stores.database import TRADING_LOCK, Database, alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +36,3 @@ def check(connection: sa.Connection, fence: Fence) -> None:
     if row is None or row[0] != fence.epoch:
         taken = "nobody has taken it" if row is None else f"{row[1]} has it since epoch {row[0]}"
         raise StaleFence(f"fence {fence.name!r}: {fence.holder} held epoch {fence.epoch}, {taken}: it may not trade any more")
-
-
-@contextmanager
-def trading_alone(database: Database) -> Iterator[bool]:
-    """Give whether no other process trades on this database; if so, none can begin while the block runs."""
-    with alone(database.url, TRADING_LOCK) as is_alone:
-        yield is_alone

@@ -95,7 +95,7 @@ def refuse_entry(
     if of_last_minute >= limits.max_orders_per_minute:
         raise Denied(
             f"account {account} wrote {of_last_minute} orders in a minute, max_orders_per_minute is "
-            f" {limits.max_orders_per_minute}"
+            f"{limits.max_orders_per_minute}"
         )
     if price is not None:
         away = EXACT.subtract(price, reference_price).copy_abs()

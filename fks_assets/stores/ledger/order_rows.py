@@ -12,7 +12,7 @@ from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.money import EXACT
 from fks_assets.quant.orders import Leg, OrderStatus, OrderType, Side
 from fks_assets.stores.database import Database
-from fks_assets.stores.ledger.reading import document, locked_accounts, milliseconds, moment, plain, reading
+from fks_assets.stores.ledger.reading import document, milliseconds, moment, plain, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,10 @@ _SELECT = sa.text(f"""
       AND (CAST(:since AS bigint) IS NULL OR created_at >= {moment(":since")})
     ORDER BY id
 """)  # noqa: S608 - constants only
+_LOCK_ACCOUNTS = sa.text("""
+    SELECT FROM accounts WHERE name IN (SELECT account FROM orders WHERE id = ANY (CAST(:ids AS bigint[])))
+    ORDER BY name COLLATE "C" FOR NO KEY UPDATE
+""")
 _LOCK = sa.text(f"SELECT {COLUMNS} FROM orders WHERE id = ANY (CAST(:ids AS bigint[])) ORDER BY id FOR UPDATE")  # noqa: S608 - constants only
 _ADD_EVENT = sa.text(f"""
     INSERT INTO order_events (order_id, at, from_status, to_status, detail)
@@ -149,11 +153,12 @@ def lock_orders(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Orde
 
     Raises InvalidInput for an unknown one.
     """
-    found = read_orders(connection, ids=ids)
-    if missing := set(ids) - {order.id for order in found}:
+    wanted = sorted(set(ids))
+    connection.execute(_LOCK_ACCOUNTS, {"ids": wanted})
+    found = {row[0]: order_of(row) for row in connection.execute(_LOCK, {"ids": wanted})}
+    if missing := set(wanted) - found.keys():
         raise InvalidInput(f"order {', '.join(map(str, sorted(missing)))} is unknown")
-    locked_accounts(connection, [order.account for order in found])
-    return {row[0]: order_of(row) for row in connection.execute(_LOCK, {"ids": sorted(set(ids))})}
+    return found
 
 
 def add_event(

@@ -209,7 +209,9 @@ def record_order(connection: sa.Connection, intent: OrderIntent, exchange_order_
 
 def adopt_order(connection: sa.Connection, account: str, external: ExternalOrder) -> tuple[Order, bool]:
     """Note, in the caller's transaction, somebody else's order on the exchange account; return it, and whether it is new."""
-    row = locked_accounts(connection, [account])[account]
+    row = locked_accounts(connection, [account]).get(account)
+    if row is None:
+        raise InvalidInput(f"account {account!r} is unknown")
     found = find_order(connection, account=account, market=external.market, exchange_order_id=external.exchange_order_id)
     if found is not None:
         return found, False

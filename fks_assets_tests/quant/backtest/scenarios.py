@@ -146,6 +146,19 @@ SCENARIOS = [
         ambiguous=(1, 0),
     ),
     Scenario(
+        "finer candles that end half way leave the loss at the stop of the open, not where they had trailed it to",
+        one(
+            [CALM, (100, 111, 94, 105), CALM],
+            BUY,
+            tie_rule="finer",
+            trailing_percent=5,
+            finer=candles([CALM, CALM, (100, 108, 99.5, 107)], step_ms=HOUR_MS // 2),
+        ),
+        [(1, 100, 95, 100, -500, "STOP")],
+        "56e67df47a90173cf1ce168f8e9fa65410f7f4a8857e3a00d76b3ac6327e4f50",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
         "a stop that trails by 5 % follows the high of a candle and holds in the next",
         one([CALM, (100, 110, 99, 109), (109, 109, 104, 106)], NO_LEVELS, trailing_percent=5),
         [(1, 100, 104.5, 100, 450, "TRAILING")],

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 
 from fks_assets.quant.backtest.book import Book, Funding, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import run_backtest
-from fks_assets.quant.backtest.results import END, BacktestResult, EquityCurve, Trades
-from fks_assets.quant.backtest.rules import BookRules, Budget
+from fks_assets.quant.backtest.results import END, BacktestResult, EquityCurve, ExitReason, Trades
+from fks_assets.quant.backtest.rules import BookRules, Budget, Costs, PartialExit, Sizing
+from fks_assets.quant.candles import OHLCV_COLUMNS, Candles
+from fks_assets.quant.market_rules import MarketRules, MarketStatus
+from fks_assets.quant.markets import parse_market
 from fks_assets.quant.strategies.base import SignalColumns
 from fks_assets_tests.quant.backtest.books import free, judged, series
-from fks_assets_tests.quant.backtest.drawing import books
-from fks_assets_tests.quant.series import synthetic
+from fks_assets_tests.quant.backtest.drawing import books, finer_of
+from fks_assets_tests.quant.series import HOUR_MS, START_MS, synthetic
 
 SCRIPT = """
 from fks_assets_tests.quant.backtest.test_determinism import bytes_of, large_book
@@ -37,17 +41,38 @@ def bytes_of(result: BacktestResult) -> str:
 
 
 def large_book() -> Book:
-    """Return two strategies with budgets on three markets, with trailing stops and short positions."""
-    legs = []
-    markets = [series(synthetic(3000, seed=seed), f"{base}-USDT@binance") for seed, base in enumerate(("BTC", "ETH", "XRP"))]
-    for name in ("breakout", "technical"):
-        legs += [Leg(name, each, judged(name, each.candles), free(trailing_percent=2.0)) for each in markets]
-    return Book(tuple(legs), BookRules(budgets={"breakout": Budget(share=0.6), "technical": Budget(share=0.5)}))
+    """Return two strategies with budgets on three markets in two timeframes: leverage, short positions, trailing stops, partial
+    exits, funding, finer candles, trading rules that change, costs of every kind.
+    """
+    random = np.random.default_rng(8)
+    rules = tuple(
+        MarketRules(parse_market("BTC-USDT@binance"), MarketStatus.TRADING, Decimal(tick), Decimal("0.001"), valid_from=start)
+        for tick, start in (("0.01", 0), ("0.05", START_MS + 1000 * HOUR_MS))
+    )
+    due = START_MS + 8 * HOUR_MS * np.arange(350, dtype=np.int64)
+    funding = Funding(8 * HOUR_MS, due, random.normal(0, 0.0005, 350).round(6))
+    btc, eth, xrp = (synthetic(3000, seed=seed, volatility=0.01) for seed in range(3))
+    slow = Candles(START_MS + 4 * HOUR_MS * np.arange(750), *(getattr(xrp, name)[:750] for name in OHLCV_COLUMNS))
+    markets = (
+        series(btc, "BTC-USDT@binance", rules=rules, funding=funding),
+        series(eth, "ETH-USDT@binance", finer=finer_of(random, eth, HOUR_MS, 4)),
+        series(slow, "XRP-USDT@kraken", "4h", costs=Costs(spread=0.001, impact=0.2)),
+    )
+    how = {
+        "breakout": free(trailing_percent=0.25, leverage=3.0, tie_rule="finer", sizing=Sizing(kind="confidence")),
+        "technical": free(partial_exits=(PartialExit(part=0.4, gain_percent=0.5),), sizing=Sizing(kind="risk", base="equity")),
+    }
+    legs = [Leg(name, each, judged(name, each.candles), rules) for name, rules in how.items() for each in markets]
+    budgets = {"breakout": Budget(share=0.6, max_positions=2), "technical": Budget(share=0.5)}
+    return Book(tuple(legs), BookRules(max_positions=5, costs=Costs(slippage=0.0002), budgets=budgets))
 
 
 def test_three_runs_in_one_process_are_equal_byte_by_byte():
     first, second, third = (run_backtest(large_book()) for _ in range(3))
     assert len(first.trades) > 300
+    reasons = {reason for reason in ExitReason if (first.trades.exit_reason == reason).any()}
+    assert reasons >= {ExitReason.STOP, ExitReason.TARGET, ExitReason.TRAILING, ExitReason.PARTIAL, ExitReason.SIGNAL}
+    assert set(first.trades.side.tolist()) == {1, -1} and (first.trades.funding != 0).any() and first.decided_by_finer
     assert bytes_of(first) == bytes_of(second) == bytes_of(third)
 
 

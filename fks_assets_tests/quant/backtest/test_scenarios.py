@@ -1,4 +1,4 @@
-"""Forty books worked out by hand, each pinned by the hash of its order list (issue: at least 20)."""
+"""Forty-one books worked out by hand, each pinned by the hash of its order list (issue: at least 20)."""
 
 import pytest
 

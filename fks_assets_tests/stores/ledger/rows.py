@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from fks_assets.quant.orders import client_deal_id, client_order_id
+from fks_assets_tests.stores.ledger.books import BTC, NOON
+
+DEAL = client_deal_id("main", "technical", BTC.key, "1h", NOON)
+ENTRY = client_order_id("main", "technical/1h", BTC.key, NOON, "entry", 0)
 T = "2026-01-01T12:00:00Z"
 NAN = "NaN"
 # Each row may name what stands in the tables already: account main, deal 1, order 1, fill 1, journal 1 (see `test_checks`).
@@ -292,9 +297,9 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
 REFUSED_BY_KEYS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "accounts": [("pk_accounts", {"name": "main"})],
     "credentials": [("fk_credentials_account", {"account": "nobody"})],
-    "deals": [("uq_deals_client_deal_id", {"client_deal_id": "A" * 32}), ("fk_deals_account", {"account": "nobody"})],
+    "deals": [("uq_deals_client_deal_id", {"client_deal_id": DEAL}), ("fk_deals_account", {"account": "nobody"})],
     "orders": [
-        ("uq_orders_client_order_id", {"client_order_id": "A" * 32}),
+        ("uq_orders_client_order_id", {"client_order_id": ENTRY}),
         ("uq_orders_exchange_order_id", {"exchange_order_id": "1"}),
         ("uq_orders_generation", {"leg": "entry", "generation": 0}),
         ("fk_orders_deal_id", {"market": "ETH-USDT@binance"}),

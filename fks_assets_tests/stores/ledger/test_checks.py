@@ -58,7 +58,12 @@ def test_every_check_of_every_table_refuses(books: sa.Connection) -> None:
     assert {*ROWS} | wallets == {*TABLES}
     for table in ROWS:
         found = {check: refusal(books, table, changes) for check, changes in map(_keyed, REFUSED[table])}
-        assert found == {check: f"ck_{table}_{check[0]}" for check in found}, table
+        # PostgreSQL tries checks by their names, so that another one of the table may be the first to refuse NaN.
+        nan = [constraint for (name, _), constraint in found.items() if name == "numbers_are_numbers"]
+        assert all(str(constraint).startswith(f"ck_{table}_") for constraint in nan), table
+        assert not nan or f"ck_{table}_numbers_are_numbers" in nan
+        rest = {check: constraint for check, constraint in found.items() if check[0] != "numbers_are_numbers"}
+        assert rest == {check: f"ck_{table}_{check[0]}" for check in rest}, table
         known = {str(each.name) for each in METADATA.tables[table].constraints if isinstance(each, sa.CheckConstraint)}
         assert {f"ck_{table}_{check}" for check, _ in REFUSED[table]} == known, table
 

@@ -1,0 +1,94 @@
+"""`fks halt`, `fks resume`: stop new risk of the desk, an account, a strategy or a market; stops and exits go on."""
+
+from typing import Annotated
+
+import typer
+
+from fks_assets.cli.arguments import JsonFlag, market_of, time_of
+from fks_assets.cli.ledger_arguments import ByOption, open_stores, who
+from fks_assets.cli.portfolio import show
+from fks_assets.clock import iso, now_ms
+from fks_assets.errors import InvalidInput
+
+SCOPES = ("desk", "account", "strategy", "market")
+ScopeArgument = Annotated[str, typer.Argument(metavar="[SCOPE]", help="desk, account, strategy or market.")]
+NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="Of the account, strategy or market; the desk has none.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(halt)
+    app.command()(resume)
+
+
+def halt(
+    scope: ScopeArgument = "desk",
+    name: NameArgument = "",
+    reason: ReasonOption = "",
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="It ends by itself then.")] = None,
+    by: ByOption = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show what is halted, halt nothing.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Stop new risk at once, of the whole desk if nothing is named. What is held stays guarded and may be left."""
+    from fks_assets.stores.ledger import halts as ledger
+
+    stores = open_stores()
+    if not listed:
+        _require_reason(reason)
+        with stores.database.transaction() as connection:
+            ledger.halt(
+                connection,
+                *_named(scope, name),
+                reason=reason,
+                by=who(by),
+                at_ms=now_ms(),
+                until_ms=time_of(until, "--until"),
+            )
+    rows = [
+        {
+            "scope": each.scope.value,
+            "name": each.name,
+            "reason": each.reason,
+            "until": iso(each.until),
+            "changed_at": iso(each.changed_at),
+            "changed_by": each.changed_by,
+        }
+        for each in ledger.in_force(stores.database, at_ms=now_ms())
+    ]
+    show("halts", "Halted (UTC)", rows, ("scope", "name", "reason", "until", "changed_at", "changed_by"), json)
+
+
+def resume(
+    scope: ScopeArgument = "desk", name: NameArgument = "", reason: ReasonOption = "", by: ByOption = None, json: JsonFlag = False
+) -> None:
+    """Let new risk be taken again."""
+    from fks_assets.cli.output import print_json
+    from fks_assets.stores.ledger import halts as ledger
+
+    _require_reason(reason)
+    with open_stores().database.transaction() as connection:
+        ended = ledger.resume(connection, *_named(scope, name), reason=reason, by=who(by), at_ms=now_ms())
+    if json:
+        print_json({"scope": ended.scope.value, "name": ended.name, "halted": False, "reason": reason})
+    else:
+        print(f"{' '.join(filter(None, (ended.scope.value, ended.name)))} may take new risk again")
+
+
+def _named(scope: str, name: str) -> tuple[str, str]:
+    """Return scope and name as the ledger has them. Raises InvalidInput for what does not exist."""
+    from fks_assets.settings import load_settings
+
+    if scope not in SCOPES:
+        raise InvalidInput(f"scope {scope!r} is unknown; known: {', '.join(SCOPES)}")
+    settings = load_settings()
+    if scope == "market" and name:
+        return scope, market_of(name, settings).key
+    if scope == "account" and name and name not in settings.accounts:
+        raise InvalidInput(f"account {name!r} is not in the settings; they have {', '.join(settings.accounts) or 'none'}")
+    return scope, name
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise InvalidInput("--reason is missing: say why")

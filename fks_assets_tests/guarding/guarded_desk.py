@@ -1,0 +1,172 @@
+"""Deals of a simulated account with stops, rounds of guarding them, and what must hold after every one of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from fks_assets.desk.gateway import OrderGateway
+from fks_assets.desk.protect import Protected, protect, protect_until_settled
+from fks_assets.exchanges.orders.paper_book import Quote
+from fks_assets.quant.orders import Leg, OrderStatus, Side
+from fks_assets.stores.ledger.deals import Deal, read_deal, read_deals, update_deal
+from fks_assets.stores.ledger.orders import Order, read_orders
+from fks_assets.stores.ledger.positions import Position, read_positions
+from fks_assets.stores.ledger.stops import Stop, StopState, read_stops
+from fks_assets.stores.notifications import Notification, read_notifications
+from fks_assets_tests.orders.trading_desk import TradingDesk
+
+ALIVE = ("NEW", "PARTIALLY_FILLED")
+PLACES_STOP = {"binance": "POST order", "kraken": "AddOrder"}
+CANCELS = {"binance": "DELETE order", "kraken": "CancelOrder"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A price that the desk is told, whatever the exchange trades at; `high` is how far the price has been."""
+
+    close: Decimal
+    high: Decimal | None = None
+
+    def quote(self, at_ms: int) -> Quote:
+        close, high = float(self.close), float(self.high or self.close)
+        return Quote(close, max(close, high), close, close, 0.0, at_ms)
+
+
+def enter(
+    desk: TradingDesk,
+    *,
+    stop: str | None = "0.9",
+    target: str | None = None,
+    trailing: str | None = None,
+    quantity: str = "0.01",
+) -> Deal:
+    """Buy at the market; stop and target are parts of the exchange's price, `trailing` a fraction of it. Return the deal."""
+    deal, price = desk.deal(quantity=quantity), desk.last_price()
+    levels = [None if part is None else (price * Decimal(part)).quantize(Decimal(1)) for part in (stop, target)]
+    with desk.database.transaction() as connection:
+        deal = update_deal(
+            connection,
+            deal.id,
+            at_ms=desk.clock(),
+            stop_loss_price=levels[0],
+            take_profit_price=levels[1],
+            trailing_stop_distance=None if trailing is None else Decimal(trailing),
+        )
+
+    async def buy(gateway: OrderGateway) -> Order:
+        return await gateway.submit(desk.intent(deal))
+
+    assert desk.run(buy).executed_quantity or desk.orders()[-1].active
+    return read_deal(desk.database, deal.id)
+
+
+def guard(desk: TradingDesk, told: Told | None = None, *faults: dict[str, Any], blind: bool = False) -> list[Protected]:
+    """Do one round, as a run of the desk does: compare, then protect. The price is the exchange's unless it is told.
+
+    The faults begin after the comparison. `blind`: no price is known.
+    """
+
+    async def work(gateway: OrderGateway) -> list[Protected]:
+        quotes = {} if blind else {desk.market: await quote_now(gateway, desk, told)}
+        if faults:
+            desk.simulator.add_faults(*faults)
+        return await protect(gateway, quotes)
+
+    return desk.run(work)
+
+
+def guard_on(desk: TradingDesk, *faults: dict[str, Any], seconds: float = 20.0) -> list[Protected]:
+    """Do rounds until nothing is pending, as for an account at a real exchange; pauses pass in the exchange's time alone."""
+
+    async def pause(seconds: float) -> None:
+        desk.jump(seconds)
+
+    async def work(gateway: OrderGateway) -> list[Protected]:
+        quotes = {desk.market: await quote_now(gateway, desk, None)}
+        if faults:
+            desk.simulator.add_faults(*faults)
+        return await protect_until_settled(gateway, quotes, seconds=seconds, pause=pause)
+
+    return desk.run(work)
+
+
+async def quote_now(gateway: OrderGateway, desk: TradingDesk, told: Told | None) -> Quote:
+    if told is not None:
+        return told.quote(desk.clock())
+    return Quote.of_price(float((await gateway.venue.prices([desk.market]))[desk.market]), desk.clock())
+
+
+def leave(desk: TradingDesk, deal: Deal) -> None:
+    """Let a deal be left, as a SELL signal does."""
+    from fks_assets.stores.ledger.stops import set_stop
+
+    with desk.database.transaction() as connection:
+        set_stop(connection, deal.id, at_ms=desk.clock(), state=StopState.EXITING)
+
+
+def stop_of(desk: TradingDesk, deal: Deal) -> Stop:
+    (stop,) = read_stops(desk.database, deal_ids=[deal.id])
+    return stop
+
+
+def position_of(desk: TradingDesk, deal: Deal) -> Position:
+    (position,) = read_positions(desk.database, deal_ids=[deal.id])
+    return position
+
+
+def legs(desk: TradingDesk, deal: Deal, leg: Leg) -> list[Order]:
+    return [order for order in read_orders(desk.database, deal_id=deal.id) if order.leg is leg]
+
+
+def at_exchange(desk: TradingDesk, side: str = "SELL") -> list[dict[str, Any]]:
+    """Return the account's open orders as the exchange itself knows them."""
+    found = desk.simulator.orders(account=desk.key)
+    return [one for one in found if one["status"] in ALIVE and one["side"] == side]
+
+
+def told_of(desk: TradingDesk, *kinds: str) -> list[Notification]:
+    return read_notifications(desk.database, list(kinds) or None)
+
+
+def faults_of(desk: TradingDesk, deals: Sequence[Deal] | None = None) -> list[str]:
+    """Return what is wrong: a position without a guard, or sales ordered of more than is held (O4, O5, F14)."""
+    wrong = []
+    for deal in deals or read_deals(desk.database, account=desk.account):
+        held = next((each.quantity for each in read_positions(desk.database, deal_ids=[deal.id])), Decimal(0))
+        if held < 0:
+            wrong.append(f"deal {deal.id}: {held} is held")
+        if held <= 0:
+            continue
+        stop = next(iter(read_stops(desk.database, deal_ids=[deal.id])), None)
+        orders = read_orders(desk.database, deal_id=deal.id)
+        rests = any(
+            order.leg is Leg.STOP and order.status in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED) for order in orders
+        )
+        if stop is not None and stop.state is StopState.RESTING and not rests:
+            wrong.append(f"deal {deal.id}: its stop rests in the books and nowhere else")
+        if not rests and (stop is None or stop.state not in (StopState.GAP, StopState.EXITING)):
+            wrong.append(f"deal {deal.id}: {held} is held without a stop, {stop}")
+    return wrong + oversold(desk)
+
+
+def oversold(desk: TradingDesk) -> list[str]:
+    """Return which deals have more on sale at the exchange than they hold there; the two orders of a pair count once."""
+    wrong = []
+    by_id = {order.client_order_id: order for order in desk.orders()}
+    there: dict[int, Decimal] = {}
+    on_sale: dict[tuple[int, Any], Decimal] = {}
+    for one in desk.simulator.orders(account=desk.key):
+        order = by_id.get(one["client_id"])
+        if order is None or order.deal_id is None:
+            continue
+        executed = Decimal(one["executed"])
+        there[order.deal_id] = there.get(order.deal_id, Decimal(0)) + (executed if order.side is Side.BUY else -executed)
+        if order.side is Side.SELL and one["status"] in ALIVE:
+            list_number = one.get("list_number")
+            on_sale[order.deal_id, list_number or -one["number"]] = Decimal(one["quantity"]) - executed
+    for deal_id, held in there.items():
+        ordered = sum((amount for (of, _), amount in on_sale.items() if of == deal_id), Decimal(0))
+        if ordered > held or held < 0:
+            wrong.append(f"deal {deal_id}: {ordered} is on sale, {held} is held")
+    return wrong
