@@ -66,9 +66,15 @@ class InvalidResponse(ExchangeError):
     """The exchange answered with something that is not what its API promises; nothing of it was used."""
 
 
-class NotSent(ExchangeUnavailable):
+class OrderError(TradingError):
+    """An order, or a question about one, could not be carried out; the ledger says where the order stands."""
+
+
+class NotSent(ExchangeUnavailable, OrderError):
     """The call never left this machine: no connection, no place within the limits, or a clock that is not to be trusted."""
 
 
-class OrderError(TradingError):
-    """An order could not be carried out or its outcome not be settled; the ledger says where it stands."""
+def in_words(error: Exception) -> str:
+    """Return an error in one line; one that is not the desk's own with its type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, TradingError) else f"{type(error).__name__}: {text}"

@@ -20,7 +20,7 @@ from fks_assets.errors import TradingError
 HIDDEN = "[hidden]"
 # A shorter secret is a part of too many honest words; in a URL it is hidden all the same.
 SHORTEST_SECRET = 8
-_USER_INFO = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s@'\"]+@(?=[^\s@/])")
+_USER_INFO = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s@/?#'\"]+@(?=[^\s@/])")
 # Whoever knows the address of a webhook may write there: it is shown as its host and its last four characters.
 _WEBHOOK = re.compile(
     r"""(https?:// (?: hooks\.[^\s/'"<>]+ | [^\s/'"<>]+ (?=/(?:[^\s'"<>]*/)?webhooks?/) ) )
@@ -28,6 +28,8 @@ _WEBHOOK = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SECRET_VARIABLE = re.compile(r"SECRET|PASSW|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|TOKEN|WEBHOOK|DATABASE_URL", re.IGNORECASE)
+# What their words are made of stands in no dictionary.
+_OF_OS_ERRORS = ("strerror", "filename", "filename2")
 _formatter = logging.Formatter()
 _lock = threading.Lock()
 _forms: set[str] = set()
@@ -70,6 +72,16 @@ def redacted(text: str) -> str:
     return _WEBHOOK.sub(r"\1/…\2", _USER_INFO.sub(rf"\1:{HIDDEN}@", text))
 
 
+def redacted_json(text: str) -> str:
+    """Return a JSON document with every text in it redacted, unchanged when there is nothing to hide.
+
+    Names that begin with two underscores, and their values, say what an object is and stay.
+    """
+    if not _differs(text):
+        return text
+    return json.dumps(_redacted_value(json.loads(text)))
+
+
 def redacted_body(body: bytes, *more: str) -> bytes:
     """Return an answer's bytes without the known secrets and without `more`, for what is passed on of it in messages."""
     text = body.decode("latin-1")
@@ -95,9 +107,12 @@ def clean(error: BaseException) -> bool:
         left += [other for other in others if isinstance(other, BaseException)]
         if any(_differs(part) for part in each.args):
             each.args = tuple(_redacted_part(part) for part in each.args)
-        for name, value in list(vars(each).items()):
+        for name in (*vars(each), *_OF_OS_ERRORS):
+            value = getattr(each, name, None)
             if isinstance(value, str | bytes) and _differs(value):
                 setattr(each, name, _redacted_part(value))
+        if notes := getattr(each, "__notes__", None):
+            notes[:] = [_redacted_part(note) for note in notes]
         is_clean = is_clean and not _differs(each)
     return is_clean
 
@@ -110,16 +125,21 @@ def no_secrets_in_errors() -> Iterator[None]:
     except Exception as error:
         if clean(error):
             raise
-        words = redacted(f"{type(error).__name__}: {_said(error)}")
-    else:
-        return
-    # Raised out here, so that the error above is not its context.
-    raise TradingError(words)
+        raise TradingError(redacted(f"{type(error).__name__}: {_said(error)}")) from None
 
 
 def public_environment(environment: Mapping[str, str], *keep: str) -> dict[str, str]:
     """Return an environment for a process that needs no secret: without the variables whose names speak of one."""
     return {name: value for name, value in environment.items() if name in keep or not _SECRET_VARIABLE.search(name)}
+
+
+def _redacted_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        is_class = {name: name.startswith("__") and isinstance(part, str) for name, part in value.items()}
+        return {name: part if is_class[name] else _redacted_value(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_redacted_value(part) for part in value]
+    return redacted(value) if isinstance(value, str) else value
 
 
 def _differs(value: Any) -> bool:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "fks_assets"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 
-FOUNDATION = {"fks_assets.errors", "fks_assets.clock", "fks_assets.ids", "fks_assets.crashpoints"}
+FOUNDATION = {"fks_assets.errors", "fks_assets.clock", "fks_assets.ids", "fks_assets.crashpoints", "fks_assets.redaction"}
 MAY_IMPORT = {
     "quant": {"quant"},
     "stores": {"stores", "quant"},

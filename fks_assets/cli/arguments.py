@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fks_assets.settings import Settings
 
 
+USUAL_DAYS = 365
+
+
 def number(least: float, most: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
     """Return a parser of an option's number within [least, most]; it raises InvalidInput that names what was typed."""
 
@@ -33,6 +36,12 @@ def number(least: float, most: float, kind: type[int] | type[float] = int) -> Ca
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 FromOption = Annotated[str | None, typer.Option("--from", metavar="TIME", help="2026-11-01 or 2026-11-01T12:00Z, included.")]
 ToOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="As --from, excluded.")]
+DaysOption = Annotated[
+    int | None,
+    typer.Option(
+        "--days", parser=number(1, 36_500), metavar="DAYS", help="So many days up to --to, 365 if not given; without --from."
+    ),
+]
 LimitOption = Annotated[
     int, typer.Option("--limit", parser=number(1, 1_000_000), metavar="ROWS", help="Newest rows to show without --from.")
 ]
@@ -80,11 +89,13 @@ def window_of(start: str | None, end: str | None) -> tuple[int | None, int | Non
     return start_ms, end_ms
 
 
-def period_of(start: str | None, end: str | None, days: int = 365) -> tuple[int, int]:
-    """Return [from, to) in milliseconds: to now, and from so many days before the end, unless they are given."""
+def period_of(start: str | None, end: str | None, days: int | None = None) -> tuple[int, int]:
+    """Return [from, to) in milliseconds: to now, and from so many days before the end (365), unless they are given."""
+    if start is not None and days is not None:
+        raise InvalidInput(f"--days {days} and --from {start!r} both say where it begins: give one of them")
     start_ms, end_ms = window_of(start, end)
     end_ms = now_ms() if end_ms is None else end_ms
-    start_ms = end_ms - days * MILLISECONDS_PER_DAY if start_ms is None else start_ms
+    start_ms = end_ms - (days or USUAL_DAYS) * MILLISECONDS_PER_DAY if start_ms is None else start_ms
     if start_ms >= end_ms:
         raise InvalidInput(f"--from {start!r} is not before now, {iso(end_ms)}")
     return start_ms, end_ms

@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fks_assets.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fks_assets.assets.trading.in_force import StrategyInForce
-    from fks_assets.assets.trading.search_run import Ground, Searched
+    from fks_assets.assets.trading.search_run import Searched
     from fks_assets.quant.backtest.rules import BookRules, LegRules
     from fks_assets.quant.markets import Market
     from fks_assets.quant.optimisation import SearchRules, Told
@@ -47,7 +47,7 @@ class SearchWanted:
         *,
         skip_missing: bool,
     ) -> "SearchAnswer":
-        """Search, and save if that was asked for; the answer's subject has the best parameters, or those it had."""
+        """Search; the answer's subject has the best parameters, or those it had. Nothing is stored: see `kept`."""
         from fks_assets.assets.trading.search_run import ground_of, search_parameters, walk_document, walk_through
         from fks_assets.quant.walk_forward import windows_of
 
@@ -65,9 +65,32 @@ class SearchWanted:
                     ground, self.windows, self.rules, workers=self.workers, told=lambda done, _: told(before + done, 0)
                 )
                 walked = walk_document(through, self.windows)
-        saved = self._save(stores, ground, searched, walked)
         found = None if searched is None else searched.best
-        return SearchAnswer(subject if found is None else found, searched, walked, saved)
+        return SearchAnswer(subject if found is None else found, searched, walked)
+
+    def kept(self, stores: "Stores", answer: "SearchAnswer") -> "SearchAnswer":
+        """Return the answer with the set that the best was stored as, if that was asked for and there is one."""
+        from fks_assets.assets.trading.parameter_sets import change_parameters
+        from fks_assets.assets.trading.search_run import keep_search
+        from fks_assets.ids import unique_name
+
+        searched = answer.searched
+        if self.save is None or searched is None or searched.best is None or searched.found.best is None:
+            return answer
+        rules, best = searched.found.rules, searched.found.best
+        note = f"best of {len(searched.found.trials)} trials, {rules.objective} {best.score:.3f}, seed {rules.seed}"
+        stored = change_parameters(
+            stores,
+            self.save,
+            {},
+            strategy=searched.best.strategy.name,
+            replace_with=searched.best.parameters,
+            by=self.by,
+            note=note,
+        )
+        with stores.database.transaction() as connection:
+            keep_search(connection, searched, self.save, run_id=f"cli-{unique_name()}", walked=answer.walked)
+        return replace(answer, saved=stored)
 
     def _check_name(self, stores: "Stores", subject: "StrategyInForce") -> None:
         """Refuse a name that could not be saved under, before anything is searched."""
@@ -85,30 +108,6 @@ class SearchWanted:
         if taken not in (None, own):
             raise InvalidInput(f"--save {self.save!r} is a set of {taken}: one of {own} needs a name of its own")
 
-    def _save(
-        self, stores: "Stores", ground: "Ground", searched: "Searched | None", walked: dict[str, Any] | None
-    ) -> "ParameterSet | None":
-        from fks_assets.assets.trading.parameter_sets import change_parameters
-        from fks_assets.assets.trading.search_run import keep_search
-        from fks_assets.ids import unique_name
-
-        if self.save is None or searched is None or searched.best is None or searched.found.best is None:
-            return None
-        rules, best = searched.found.rules, searched.found.best
-        note = f"best of {len(searched.found.trials)} trials, {rules.objective} {best.score:.3f}, seed {rules.seed}"
-        stored = change_parameters(
-            stores,
-            self.save,
-            {},
-            strategy=ground.subject.strategy.name,
-            replace_with=searched.best.parameters,
-            by=self.by,
-            note=note,
-        )
-        with stores.database.transaction() as connection:
-            keep_search(connection, searched, self.save, run_id=f"cli-{unique_name()}", walked=walked)
-        return stored
-
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
@@ -117,7 +116,7 @@ class SearchAnswer:
     subject: "StrategyInForce"
     searched: "Searched | None"
     walked: dict[str, Any] | None
-    saved: "ParameterSet | None"
+    saved: "ParameterSet | None" = None
 
     @property
     def notes(self) -> list[str]:
@@ -142,29 +141,49 @@ class SearchAnswer:
 
 def search_wanted(
     trials: int | None,
-    search: Mapping[str, Any],
-    windows: Mapping[str, Any] | None,
+    walk_forward: bool,
     *,
-    workers: int,
+    search: Mapping[str, Any],
+    windows: Mapping[str, Any],
+    workers: int | None,
     save: str | None,
     by: str | None,
 ) -> SearchWanted | None:
     """Return what the options ask for, None for no search: so many `trials` on the whole period, and walk-forward `windows`.
 
-    Raises InvalidInput that names the field, its bound and the value.
+    Options that were not given are None. Raises InvalidInput that names the field, its bound and the value, and for an option
+    that nothing would come of.
     """
+    if trials is None and not walk_forward:
+        _require_none({**search, "workers": workers}, "--optimize or --walk-forward: nothing is searched without")
+    if not walk_forward:
+        _require_none(windows, "--walk-forward")
     if save is not None and trials is None:
         raise InvalidInput(f"--save {save!r} needs --optimize: there is nothing found to save")
     if save is not None and not (by or "").strip():
         raise InvalidInput(f"--save {save!r} needs --by: who saves it is kept, was {by!r}")
-    if trials is None and windows is None:
+    if save is None:
+        _require_none({"by": by}, "--save: nothing is kept without")
+    if trials is None and not walk_forward:
         return None
     from fks_assets.quant.optimisation import SearchRules, checked_workers
     from fks_assets.quant.walk_forward import WindowRules
 
-    rules = SearchRules(trials=TRIALS_A_WINDOW if trials is None else trials, **search)
-    window_rules = None if windows is None else WindowRules(**windows)
-    return SearchWanted(rules, trials is not None, window_rules, checked_workers(workers), save, by or "")
+    rules = SearchRules(trials=TRIALS_A_WINDOW if trials is None else trials, **_given(search))
+    window_rules = WindowRules(**_given(windows)) if walk_forward else None
+    return SearchWanted(
+        rules, trials is not None, window_rules, checked_workers(1 if workers is None else workers), save, by or ""
+    )
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _require_none(options: Mapping[str, Any], needed: str) -> None:
+    for name, value in _given(options).items():
+        shown = "" if value is True else f" {value!r}" if isinstance(value, str) else f" {value}"
+        raise InvalidInput(f"--{name.replace('_', '-')}{shown} needs {needed}")
 
 
 def show_search(answer: SearchAnswer) -> None:

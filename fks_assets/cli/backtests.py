@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, market_of, number, period_of
+from fks_assets.cli.arguments import DaysOption, FromOption, JsonFlag, ToOption, market_of, number, period_of
 from fks_assets.clock import iso
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.timeframes import parse_timeframe
@@ -32,6 +32,7 @@ def backtest(
     timeframe: Annotated[str, typer.Option("--timeframe", metavar="TIMEFRAME", help="5m, 1h, 1d, …")] = "1h",
     start: FromOption = None,
     end: ToOption = None,
+    days: DaysOption = None,
     parameters: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,15 +49,18 @@ def backtest(
         int | None, typer.Option("--optimize", parser=WHOLE, metavar="TRIALS", help="Search better parameters in so many trials.")
     ] = None,
     objective: Annotated[
-        str, typer.Option("--objective", help="What a search makes large: sharpe, calmar or return.")
-    ] = "sharpe",
+        str | None, typer.Option("--objective", help="What a search makes large: sharpe (if not given), calmar or return.")
+    ] = None,
     least_trades: Annotated[
-        int, typer.Option("--least-trades", parser=WHOLE, metavar="N", help="Parameters with fewer trades are not chosen.")
-    ] = 10,
-    seed: Annotated[int, typer.Option("--seed", parser=WHOLE, metavar="N", help="The same seed finds the same.")] = 0,
+        int | None,
+        typer.Option("--least-trades", parser=WHOLE, metavar="N", help="Parameters with fewer trades, 10, are not chosen."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", parser=WHOLE, metavar="N", help="The same seed, 0 if not given, finds the same.")
+    ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", parser=WHOLE, metavar="N", help="Threads; they change nothing but the time.")
-    ] = 1,
+        int | None, typer.Option("--workers", parser=WHOLE, metavar="N", help="Threads, 1; they change nothing but the time.")
+    ] = None,
     save: Annotated[
         str | None, typer.Option("--save", metavar="NAME", help="Store the best parameters as a version of this parameter set.")
     ] = None,
@@ -65,11 +69,11 @@ def backtest(
         bool, typer.Option("--walk-forward", help="Search window by window, and try each choice on the days after it.")
     ] = False,
     in_days: Annotated[
-        int, typer.Option("--in-days", parser=WHOLE, metavar="DAYS", help="Days to choose on, for --walk-forward.")
-    ] = 180,
+        int | None, typer.Option("--in-days", parser=WHOLE, metavar="DAYS", help="Days to choose on, 180, for --walk-forward.")
+    ] = None,
     out_days: Annotated[
-        int, typer.Option("--out-days", parser=WHOLE, metavar="DAYS", help="Days to try on, for --walk-forward.")
-    ] = 30,
+        int | None, typer.Option("--out-days", parser=WHOLE, metavar="DAYS", help="Days to try on, 30, for --walk-forward.")
+    ] = None,
     step_days: Annotated[
         int | None,
         typer.Option("--step-days", parser=WHOLE, metavar="DAYS", help="From one window to the next; --out-days if not given."),
@@ -77,7 +81,7 @@ def backtest(
     anchored: Annotated[bool, typer.Option("--anchored", help="Every window chooses on all days from --from on.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Try a strategy on stored candles: trades, figures, a tear sheet. The last 365 days without --from.
+    """Try a strategy on stored candles: trades, figures, a tear sheet. The last 365 days without --from or --days.
 
     With --optimize the figures are those of the best parameters found; exit 1 when none can be chosen.
     """
@@ -86,7 +90,7 @@ def backtest(
     settings = load_settings()
     chosen = parse_timeframe(timeframe)
     named = [market_of(text, settings) for text in markets or []]
-    start_ms, end_ms = period_of(start, end)
+    start_ms, end_ms = period_of(start, end, days)
     from fks_assets.assets.trading.backtest_run import backtest as run
     from fks_assets.assets.trading.evidence import evidence_for
     from fks_assets.assets.trading.in_force import strategy_named
@@ -98,12 +102,15 @@ def backtest(
     given = assignments(parameters or [], "--set")
     wanted = search_wanted(
         optimize,
-        {"objective": objective, "least_trades": least_trades, "seed": seed},
-        {"in_days": in_days, "out_days": out_days, "step_days": step_days, "anchored": anchored} if walk_forward else None,
+        walk_forward,
+        search={"objective": objective, "least_trades": least_trades, "seed": seed},
+        windows={"in_days": in_days, "out_days": out_days, "step_days": step_days, "anchored": anchored or None},
         workers=workers,
         save=save,
         by=by,
     )
+    if html is not None:
+        _check_page(html)
     stores = Stores(settings)
     subject = strategy_named(stores.database, settings, strategy, given)
     period = (named or settings.market_list(), chosen, start_ms, end_ms)
@@ -112,10 +119,18 @@ def backtest(
     test = run(stores, subject, *period, rules=leg_rules, book=book, skip_missing=not named)
     if html is not None:
         _write(html, test, evidence_for(stores.database, subject).notes if answer is None else answer.notes)
+    if wanted is not None and answer is not None:
+        answer = wanted.kept(stores, answer)
     _show(test, html, answer, trades=trades, json=json)
     sys.stdout.flush()
     if answer is not None and answer.searched is not None and answer.searched.best is None:
         raise typer.Exit(1)
+
+
+def _check_page(path: Path) -> None:
+    """Refuse a page that cannot be written, before a long search."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidInput(f"--html {path}: cannot be written: {'it is a folder' if path.is_dir() else 'no such folder'}")
 
 
 def _write(path: Path, test: "Backtest", known: "Sequence[str]") -> None:

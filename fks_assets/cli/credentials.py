@@ -52,8 +52,7 @@ def add(account: AccountArgument, by: ByOption = None, json: JsonFlag = False) -
         mirror_accounts(connection, stores.settings, at_ms=now_ms())
     keys = load_keys(stores.settings.home, os.environ)
     key, secret = _secret(KEY_VARIABLE, "API key"), _secret(SECRET_VARIABLE, "API secret")
-    given = os.environ.get(PASSWORD_VARIABLE)
-    password = None if not given else _wrapped(given)
+    password = _wrapped(os.environ[PASSWORD_VARIABLE]) if os.environ.get(PASSWORD_VARIABLE) else None
     with stores.database.transaction() as connection:
         made = add_credential(connection, keys, account, ApiKey(key, secret, password), by=who(by), at_ms=now_ms())
     if json:

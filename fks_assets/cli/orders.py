@@ -146,5 +146,5 @@ def _list(account: str | None, every: bool, limit: int, json: bool) -> None:
 
     stores = open_stores()
     name = None if account is None else read_account(stores.database, account).name
-    found = read_orders(stores.database, account=name, active=None if every else True)[-limit:]
+    found = read_orders(stores.database, account=name, active=None if every else True, newest=limit)
     show("orders", "Orders (UTC)", [order_document(each) for each in found], COLUMNS, json)

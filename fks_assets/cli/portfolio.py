@@ -45,7 +45,7 @@ def deals(account: AccountFilter = None, every: AllOption = False, limit: LimitO
     from fks_assets.assets.portfolio.documents import deal_document
     from fks_assets.stores.ledger.deals import read_deals
 
-    found = read_deals(open_stores().database, account=_known(account), active=None if every else True)[-limit:]
+    found = read_deals(open_stores().database, account=_known(account), active=None if every else True, newest=limit)
     columns = (
         "id",
         "account",
@@ -67,7 +67,7 @@ def fills(account: AccountFilter = None, limit: LimitOption = 50, json: JsonFlag
     from fks_assets.assets.portfolio.documents import fill_document
     from fks_assets.stores.ledger.fills import read_fills
 
-    found = read_fills(open_stores().database, account=_known(account))[-limit:]
+    found = read_fills(open_stores().database, account=_known(account), newest=limit)
     columns = ("id", "account", "market", "order", "side", "quantity", "price", "value", "fee", "fee_currency", "traded_at")
     show("fills", "Fills (UTC)", [fill_document(each) for each in found], columns, json)
 

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, market_of, period_of
+from fks_assets.cli.arguments import DaysOption, FromOption, JsonFlag, ToOption, market_of, period_of
 from fks_assets.quant.timeframes import parse_timeframe
 
-SHOWN = 20
+TRADES_SHOWN = 20
 BY_HAND = "fks strategies shadow"
 
 
@@ -32,6 +32,7 @@ def shadow(
     timeframe: Annotated[str, typer.Option("--timeframe", metavar="TIMEFRAME", help="5m, 1h, 1d, …")] = "1h",
     start: FromOption = None,
     end: ToOption = None,
+    days: DaysOption = None,
     branch: Annotated[
         str | None,
         typer.Option("--branch", metavar="BRANCH", help="The name to keep it under; one is made of the change if not given."),
@@ -44,7 +45,7 @@ def shadow(
     settings = load_settings()
     chosen = parse_timeframe(timeframe)
     named = [market_of(text, settings) for text in markets or []]
-    start_ms, end_ms = period_of(start, end)
+    start_ms, end_ms = period_of(start, end, days)
     from fks_assets.assets.trading.rule_options import assignments
     from fks_assets.assets.trading.shadow import Question, make_branch
     from fks_assets.cli.output import print_json
@@ -110,19 +111,22 @@ def _stores() -> Any:
 
 
 def _show(document: dict[str, Any], page: str) -> None:
+    from fks_assets.assets.trading.presentation import SHOWN, figure_text
     from fks_assets.cli.output import print_table
+    from fks_assets.quant.performance import FIGURES
 
     badge = " (SIMULATED)" if document["simulated"] else ""
     print(f"{document['branch']}: {document['name']} on {len(document['markets'])} markets, {document['timeframe']}{badge}")
-    metrics = [(name, *row.values()) for name, row in document["diff"]["metrics"].items()]
-    print_table("", ("figure", "production", "shadow", "difference"), metrics)
+    metrics = document["diff"]["metrics"]
+    figures = [(FIGURES[name].label, *(figure_text(name, value) for value in metrics[name].values())) for name in SHOWN]
+    print_table("", ("figure", "production", "shadow", "difference"), figures)
     trades = document["diff"]["trades"]
     columns = ("change", "market", "side", "entry_time")
     rows = (
         [each[key] for key in columns] + [(each[side] or {}).get("pnl") for side in ("production", "shadow")]
-        for each in trades[:SHOWN]
+        for each in trades[:TRADES_SHOWN]
     )
     print_table("Trades that differ (UTC)", (*columns, "pnl in production", "pnl in the shadow"), rows, "none")
-    if len(trades) > SHOWN:
-        print(f"and {len(trades) - SHOWN} more: --json lists them all")
+    if len(trades) > TRADES_SHOWN:
+        print(f"and {len(trades) - TRADES_SHOWN} more: --json lists them all")
     print(f"{document['signals_changed']} signals differ. Tear sheet of the shadow: {page}")

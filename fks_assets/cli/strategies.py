@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fks_assets.cli import shadows
-from fks_assets.cli.arguments import FromOption, JsonFlag, ToOption, market_of, period_of
+from fks_assets.cli.arguments import DaysOption, FromOption, JsonFlag, ToOption, market_of, period_of
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.timeframes import parse_timeframe
@@ -45,20 +45,28 @@ def listed(json: JsonFlag = False) -> None:
 
 @commands.command()
 def show(name: NameArgument, json: JsonFlag = False) -> None:
-    """Show one strategy: its parameters, every version of them, every time it was switched, certificate and backtest."""
+    """Show one strategy: parameters, every version of them, every time it was switched, certificate and backtest.
+
+    Of a parameter set that was removed: its versions.
+    """
     from fks_assets.assets.trading.evidence import evidence_for
     from fks_assets.assets.trading.in_force import strategy_named
     from fks_assets.assets.trading.promotion import held_certificate
     from fks_assets.cli.output import print_json, print_table
+    from fks_assets.quant.strategies.registry import known_strategies
     from fks_assets.stores.strategies import parameters_history
     from fks_assets.stores.strategy_records import newest_results, state_history
 
     stores = _stores()
+    with stores.database.transaction() as connection:
+        history = [each.document() for each in parameters_history(connection, name)]
+        states = [each.document() for each in state_history(connection, name)]
+    if history and history[-1]["removed"] and name not in (*stores.settings.strategies, *known_strategies()):
+        _show_removed(name, history, states, json)
+        return
     subject = strategy_named(stores.database, stores.settings, name)
     with stores.database.transaction() as connection:
         summary = _summary(connection, stores, subject)
-        history = [each.document() for each in parameters_history(connection, name)]
-        states = [each.document() for each in state_history(connection, name)]
         certificate = held_certificate(connection, subject)
         result = newest_results(connection, [name]).get(name)
         evidence = evidence_for(connection, subject).document()
@@ -71,10 +79,7 @@ def show(name: NameArgument, json: JsonFlag = False) -> None:
     print_table(f"Strategy {name}", ("", ""), list(facts.items()))
     print_table("Parameters", ("name", "value"), list(subject.parameters.items()))
     print_table("Searches and walk-forward", ("", ""), list(evidence.items()))
-    changes = ("version", "strategy", "parameters", "removed", "changed_at", "changed_by", "note")
-    print_table("Versions (UTC)", changes, ([each[key] for key in changes] for each in history), "none: as the settings say")
-    turns = ("enabled", "reason", "changed_at", "changed_by")
-    print_table("Switched (UTC)", turns, ([each[key] for key in turns] for each in states), "never")
+    _show_history(history, states)
 
 
 @commands.command()
@@ -111,6 +116,7 @@ def certify(
     timeframe: Annotated[str, typer.Option("--timeframe", metavar="TIMEFRAME", help="5m, 1h, 1d, …")] = "1h",
     start: FromOption = None,
     end: ToOption = None,
+    days: DaysOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Prove that a strategy uses the past alone, on stored candles, the last 365 days without --from. Exit 1 if it does not."""
@@ -121,7 +127,7 @@ def certify(
     stores = _stores()
     chosen = [market_of(text, stores.settings) for text in markets or []] or stores.settings.market_list()
     subject = strategy_named(stores.database, stores.settings, name)
-    made = certify_strategy(stores, subject, chosen, parse_timeframe(timeframe), *period_of(start, end))
+    made = certify_strategy(stores, subject, chosen, parse_timeframe(timeframe), *period_of(start, end, days))
     if json:
         print_json({**made.document, "parameters_hash": made.parameters_hash, "issued_at": iso(made.issued_at)})
     elif made.passed:
@@ -189,6 +195,25 @@ def remove(name: NameArgument, by: ByOption, note: NoteOption = "", json: JsonFl
     else:
         back = "the settings hold again" if name in stores.settings.strategies else "it is not in force any more"
         print(f"{name} is removed with version {removed.version}: {back}")
+
+
+def _show_removed(name: str, history: list[dict[str, Any]], states: list[dict[str, Any]], json: bool) -> None:
+    from fks_assets.cli.output import print_json
+
+    if json:
+        print_json({"name": name, "removed": True, "versions": history, "switched": states})
+        return
+    print(f"{name} is removed and not in force any more")
+    _show_history(history, states)
+
+
+def _show_history(history: list[dict[str, Any]], states: list[dict[str, Any]]) -> None:
+    from fks_assets.cli.output import print_table
+
+    changes = ("version", "strategy", "parameters", "removed", "changed_at", "changed_by", "note")
+    print_table("Versions (UTC)", changes, ([each[key] for key in changes] for each in history), "none: as the settings say")
+    turns = ("enabled", "reason", "changed_at", "changed_by")
+    print_table("Switched (UTC)", turns, ([each[key] for key in turns] for each in states), "never")
 
 
 def _stores() -> "Stores":

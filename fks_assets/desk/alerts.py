@@ -82,7 +82,7 @@ def _trailed(connection: sa.Connection, deal: Deal, stop: Stop, side: int, quote
 def _stopped(connection: sa.Connection, deal: Deal, position: Position, stop: Stop, price: float, at_ms: int) -> int:
     what = f"{STOP_WORDS} {deal_words(deal)}: the stop {money_text(stop.level) if stop.level else ''} is passed at {price:.10g}"
     held = f"{money_text(position.quantity)} {deal.market.base}"
-    todo = f"leave {held}, then: fks orders record {deal.id} --leg exit --price … --quantity … --fee …"
+    todo = f"leave {held}, then: fks orders record {deal.id} --leg stop --price … --quantity … --fee …"
     if stop.state is not StopState.ALERTED:
         alerted = set_stop(connection, deal.id, at_ms=at_ms, state=StopState.ALERTED)
         return notify(connection, STOP_KIND, "URGENT", f"{what}; {todo}", f"stop_alert:{deal.id}:{alerted.version}")
@@ -103,13 +103,13 @@ def _back(connection: sa.Connection, deal: Deal, stop: Stop, side: int, quote: Q
 
 
 def _reached(connection: sa.Connection, deal: Deal, position: Position, stop: Stop, price: float) -> int:
+    held = f"{money_text(position.quantity)} {deal.market.base}"
     words = (
-        f"{TARGET_WORDS} {deal_words(deal)}: {price:.10g}; leave {money_text(position.quantity)} {deal.market.base}, "
-        f"then: fks orders record {deal.id} --leg exit --price … --quantity … --fee …"
+        f"{TARGET_WORDS} {deal_words(deal)}: {price:.10g}; leave {held}, "
+        f"then: fks orders record {deal.id} --leg target --price … --quantity … --fee …"
     )
-    return notify(
-        connection, TRADE_KIND, "HIGH", words, f"target_alert:{deal.id}:{money_text(from_analytics(float(stop.target or 0)))}"
-    )
+    level = "" if stop.target is None else money_text(stop.target)
+    return notify(connection, TRADE_KIND, "HIGH", words, f"target_alert:{deal.id}:{level}")
 
 
 def _left(connection: sa.Connection, stop: Stop, at_ms: int) -> int:

@@ -7,6 +7,7 @@ size, the price and the levels, so that a paper account and the backtest of its 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
@@ -25,7 +26,7 @@ from fks_assets.quant.strategies.base import BUY, SELL
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.stores.ledger import journal
 from fks_assets.stores.ledger.accounts import Account
-from fks_assets.stores.ledger.deals import Deal, NewDeal, open_deal, read_deals
+from fks_assets.stores.ledger.deals import Deal, NewDeal, open_deal, read_deal, read_deals
 from fks_assets.stores.ledger.positions import Position, read_positions
 from fks_assets.stores.ledger.stops import StopState, read_stops, set_stop
 
@@ -88,11 +89,13 @@ def decide(
     market_rules: MarketRules | None,
     obstacles: Sequence[str],
     at_ms: int,
+    taker_fees: Mapping[Market, Decimal] = MappingProxyType({}),
 ) -> Decision:
     """Decide on a signal in the caller's transaction; the same signal again gives the same deal and nothing more.
 
-    `price` is the market's now, `obstacles` what else forbids new risk, in words: a strategy without a certificate, data that
-    fails a check, a halt. They stop no exit. A refused entry is a deal too, with the reason; a SELL without a position is none.
+    `price` is the market's now, `taker_fees` are those that the markets of the account state, `obstacles` what else forbids new
+    risk, in words: a strategy without a certificate, data that fails a check, a halt. They stop no exit. A refused entry is a
+    deal too, with the reason; a SELL without a position is none.
     """
     mine = [
         deal
@@ -107,10 +110,12 @@ def decide(
     again = next((deal for deal in mine if deal.signal_time == signal.open_time), None)
     if again is not None or mine:
         return Decision("held already", deal=again)
+    if _was_held(connection, account, signal):
+        return Decision("held until now: what is closed at an open is not opened again at that open")
     leg = rules.leg_rules()
     entry, refusal = _Entry(price, ZERO, None, None), None
     try:
-        entry = _entry(connection, account, rules, leg, signal, price, market_rules, obstacles, at_ms)
+        entry = _entry(connection, account, rules, leg, signal, price, market_rules, obstacles, at_ms, taker_fees)
     except (_Refused, InvalidInput) as error:
         refusal = str(error)
     deal, is_new = open_deal(
@@ -138,13 +143,20 @@ def decide(
     return Decision(deal.refusal or f"{money_text(deal.quantity)} at about {money_text(deal.price)}", deal=deal, is_new=is_new)
 
 
-def budget(connection: sa.Connection, account: Account, rules: AccountRules, strategy: str) -> tuple[Decimal, Decimal]:
+def budget(
+    connection: sa.Connection,
+    account: Account,
+    rules: AccountRules,
+    strategy: str,
+    taker_fees: Mapping[Market, Decimal] = MappingProxyType({}),
+) -> tuple[Decimal, Decimal]:
     """Return (cash left to a strategy, its share of the equity) at the positions' marks; orders on their way count as paid."""
     positions = read_positions(connection, account=account.name, is_open=True)
     entered = {position.deal_id for position in positions}
     waiting = [deal for deal in read_deals(connection, account=account.name, active=True) if deal.id not in entered]
     share = rules.strategies[strategy]
-    pending = {deal.id: _cost(deal, rules) for deal in waiting}
+    usual_fee = Decimal(repr(rules.costs.taker_fee))
+    pending = {deal.id: _cost(deal, taker_fees.get(deal.market, usual_fee)) for deal in waiting}
     wallet = journal.wallets(connection, account.name).get(account.quote, ZERO)
     cash = EXACT.subtract(wallet, total(pending.values()))
     held = total([_value(position) for position in positions] + [value_of(deal.price, deal.quantity) for deal in waiting])
@@ -177,6 +189,7 @@ def _entry(
     market_rules: MarketRules | None,
     obstacles: Sequence[str],
     at_ms: int,
+    taker_fees: Mapping[Market, Decimal],
 ) -> _Entry:
     for obstacle in obstacles:
         raise _Refused(obstacle)
@@ -189,7 +202,7 @@ def _entry(
     _refuse_by_past(connection, account, leg, signal, at_ms)
     if len(read_deals(connection, account=account.name, active=True)) >= rules.limits.max_positions:
         raise _Refused(f"{Refusal.POSITIONS.words}: {rules.limits.max_positions}")
-    available, equity = budget(connection, account, rules, signal.strategy)
+    available, equity = budget(connection, account, rules, signal.strategy, taker_fees)
     if available <= EXACT.multiply(LEAST_CASH, rules.initial_cash):
         raise _Refused(Refusal.CASH.words)
     fill = order_price(rules.costs, market_rules, price=price, side=BUY)
@@ -246,13 +259,23 @@ def _refuse_by_past(connection: sa.Connection, account: Account, leg: LegRules, 
         raise _Refused(f"{Refusal.DAILY_LIMIT.words}: {leg.daily_trades}")
 
 
+def _was_held(connection: sa.Connection, account: Account, signal: Signal) -> bool:
+    """Return whether the strategy still held the market when its candle closed: its word was about that position then."""
+    since = signal.close_time
+    positions = read_positions(
+        connection, account=account.name, strategy=signal.strategy, market=signal.market, closed_since=since
+    )
+    held = [position.deal_id for position in positions if position.opened_at < since]
+    return any(read_deal(connection, deal_id).timeframe == signal.timeframe.name for deal_id in held)
+
+
 def _taker_fee(rules: AccountRules, market_rules: MarketRules) -> Decimal:
     return Decimal(repr(rules.costs.taker_fee)) if market_rules.taker_fee is None else market_rules.taker_fee
 
 
-def _cost(deal: Deal, rules: AccountRules) -> Decimal:
+def _cost(deal: Deal, taker_fee: Decimal) -> Decimal:
     value = value_of(deal.price, deal.quantity)
-    return total((value, value_of(Decimal(repr(rules.costs.taker_fee)), value)))
+    return total((value, value_of(taker_fee, value)))
 
 
 def _value(position: Position) -> Decimal:

@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from fks_assets.desk.decide import Decision, Signal, decide
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.signals import Heard, Place, decided_marks, mark_name, note_decided
-from fks_assets.errors import ExchangeError, TradingError
+from fks_assets.errors import ExchangeError, in_words
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import from_analytics, money_text
 from fks_assets.quant.orders import Mode
-from fks_assets.quant.strategies.base import BUY
+from fks_assets.quant.strategies.base import BUY, HOLD
 from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.deals import Deal
 from fks_assets.stores.ledger.reading import locked_accounts
@@ -65,7 +65,7 @@ async def decide_signals(floor: Floor, account: Account, heard: Sequence[Heard],
     """Decide on the signals, in their order, that are newer than what the account has decided on in their place.
 
     Each is decided in a transaction of its own, together with the note that it was and the message to people, so that neither a
-    crash nor a second run decides it again. One whose market has no price now waits.
+    crash nor a second run decides it again. One whose market has no price now waits. Those that say HOLD are noted all at once.
     """
     result = Decided()
     with floor.database.transaction() as connection:
@@ -75,6 +75,11 @@ async def decide_signals(floor: Floor, account: Account, heard: Sequence[Heard],
         for each in heard
         if each.signal.open_time > marks.get(mark_name(each.signal.strategy, each.signal.market, each.signal.timeframe), -1)
     ]
+    holds, new = [each for each in new if each.signal.action == HOLD], [each for each in new if each.signal.action != HOLD]
+    if holds:
+        with floor.database.transaction() as connection:
+            locked_accounts(connection, [account.name])
+            note_decided(connection, account.name, *(each.signal for each in holds), at_ms=floor.clock())
     rules, market_rules = floor.rules(account.name), floor.market_rules(account)
     quotes = await _quotes(floor, account, new, result)
     for each in new:
@@ -85,9 +90,10 @@ async def decide_signals(floor: Floor, account: Account, heard: Sequence[Heard],
             with floor.database.transaction() as connection:
                 made = _decide(connection, floor, account, rules, each.signal, quotes, market_rules, obstacles)
         except Exception as error:
-            result.errors[place] = _in_words(error)
+            result.errors[place] = in_words(error)
         else:
             result.decisions.append((each, made))
+    result.decisions += [(each, Decision("HOLD")) for each in holds]
     return result
 
 
@@ -118,7 +124,7 @@ async def _quotes(floor: Floor, account: Account, new: Sequence[Heard], result: 
         quotes = await floor.prices(account.exchange).quotes(markets) if markets else {}
         why = "its market has no price now"
     except ExchangeError as error:
-        quotes, why = {}, _in_words(error)
+        quotes, why = {}, in_words(error)
     result.waiting |= {(each.strategy, each.market): why for each in buys if each.market not in quotes}
     return quotes
 
@@ -146,6 +152,7 @@ def _decide(
         market_rules=market_rules.get(signal.market),
         obstacles=obstacles(connection, account, signal) if signal.action == BUY else (),
         at_ms=at,
+        taker_fees={market: each.taker_fee for market, each in market_rules.items() if each.taker_fee is not None},
     )
     note_decided(connection, account.name, signal, at_ms=at)
     if made.is_new and made.leaves is not None and account.mode is Mode.ALERT:
@@ -163,8 +170,3 @@ def _decide(
             f"deal:{made.deal.client_deal_id}",
         )
     return made
-
-
-def _in_words(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, TradingError) else f"{type(error).__name__}: {text}"

@@ -49,7 +49,7 @@ async def submit_entries(gateway: OrderGateway, rules: AccountRules, quotes: Map
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A deal without an entry, its tries so far, and whether its strategy wants to be out of it again already."""
+    """A deal without an entry, its tries so far (the oldest first), and whether its strategy wants to be out of it already."""
 
     deal: Deal
     tries: list[Order]

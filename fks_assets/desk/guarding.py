@@ -227,7 +227,7 @@ def _raised(case: Case, quote: Quote) -> Decimal | None:
     stop, tick = case.stop, None if case.rules is None else case.rules.tick_size
     if stop is None or stop.trailing_distance is None or tick is None:
         return None
-    if stop.state is StopState.GAP and stop.level is not None:
+    if case.tries.placed or (stop.state is StopState.GAP and stop.level is not None):
         return None
     for order in case.orders:
         if order.leg is not Leg.STOP:

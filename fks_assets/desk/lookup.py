@@ -90,8 +90,6 @@ async def _other_way(session: TradingSession, order: Order, since_ms: int) -> tu
         if own == report.client_order_id or report.exchange_order_id == order.exchange_order_id:
             return report, await _fills_of(session, report)
     trades: dict[str, list[VenueFill]] = {}
-    if not session.venue.features.trades:
-        return None, []
     for fill in await session.venue.my_trades([order.market], {}, since_ms=since_ms):
         if fill.side is order.side:
             trades.setdefault(fill.exchange_order_id, []).append(fill)
@@ -137,6 +135,7 @@ def _write(
     if report is not None:
         current = settle_report(connection, current, report, fills, at_ms=at)
     elif current.active:
-        current = note_not_found(connection, current, session.venue.validity_ms, at_ms=at)
+        venue = session.venue
+        current = note_not_found(connection, current, venue.validity_ms, at_ms=at, certain=venue.features.certain)
     crashpoint("look.uncommitted")
     return current

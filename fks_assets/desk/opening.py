@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from fks_assets.exchanges.orders.venue import Venue
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import Mode, OrderStatus
+from fks_assets.redaction import no_secrets_in_errors
 from fks_assets.stores.database import alone
 from fks_assets.stores.ledger import fences
 from fks_assets.stores.ledger.accounts import Account
@@ -46,6 +48,7 @@ async def open_gateway(
     if mode is Mode.ALERT:
         raise Denied(f"account {account.name} is in alert mode: a person sends its orders")
     async with AsyncExitStack() as stack:
+        stack.enter_context(no_secrets_in_errors())
         await _alone(stack, floor, account, patience)
         market_rules = floor.market_rules(account)
         venue = await _venue(stack, floor, account, mode, market_rules)
@@ -82,12 +85,19 @@ async def _venue(stack: AsyncExitStack, floor: Floor, account: Account, mode: Mo
 
 
 def paper_venue(floor: Floor, account: Account, rules: Mapping[Market, MarketRules]) -> PaperVenue:
-    """Return the venue of a paper account as the ledger left it: its wallets and its resting orders."""
+    """Return the venue of a paper account as the ledger left it: its wallets and its resting orders.
+
+    A pair ends together: of one that rests alone the other has executed, and a process died before it wrote down what ended with
+    it. It is not at the venue, and ends when that is asked for it.
+    """
     feed = floor.prices(account.exchange)
     with floor.database.transaction() as connection:
+        orders = read_orders(connection, account=account.name, statuses=_AT_THE_VENUE)
+        pairs = Counter(order.list_id for order in orders)
         resting = [
             Resting(venue_order(order), order.submitted_at or order.created_at, order.list_id or "")
-            for order in read_orders(connection, account=account.name, statuses=_AT_THE_VENUE)
+            for order in orders
+            if not order.list_id or pairs[order.list_id] > 1
         ]
         state = PaperState(wallets(connection, account.name), resting)
     costs = floor.rules(account.name).costs
@@ -97,7 +107,6 @@ def paper_venue(floor: Floor, account: Account, rules: Mapping[Market, MarketRul
 def _venue_class(dialect: str) -> Any:
     from fks_assets.exchanges.orders.binance import BinanceVenue
     from fks_assets.exchanges.orders.kraken import KrakenVenue
-
     from fks_assets.exchanges.orders.nobitex import NobitexVenue
     from fks_assets.exchanges.orders.wallex import WallexVenue
 

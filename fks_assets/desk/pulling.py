@@ -31,7 +31,7 @@ async def pull(session: TradingSession, before: Mapping[Market, TradeMark]) -> P
     """Bring trades after the marks, and all orders, of the session's markets into the ledger. Raises ExchangeError."""
     asked_at, pulled = session.clock(), Pulled()
     since = await session.transact(lambda connection: books_began(connection, session.account)) or asked_at
-    told = await session.venue.my_trades(list(session.rules), before, since_ms=since) if session.venue.features.trades else []
+    told = await session.venue.my_trades(list(session.rules), before, since_ms=since)
     fills = [fill for fill in told if fill.traded_at >= since]
     undecided = await _bring_trades(session, fills, pulled)
     for market in session.rules:
@@ -56,17 +56,32 @@ async def pull(session: TradingSession, before: Mapping[Market, TradeMark]) -> P
 
 
 async def _bring_reports(session: TradingSession, reports: Sequence[OrderReport], pulled: Pulled) -> None:
-    for report in reports:
-        order = await session.transact(lambda connection, report=report: _identified(session, connection, report))
+    for report, order in await session.transact(lambda connection: _settle_reports(session, connection, reports)):
         if order is None:
             await _adopt(session, report, [], pulled)
-        elif order.active:
-            fills = await _missing_fills(session, order, report)
-            await session.transact(
-                lambda connection, order=order, report=report, fills=fills: settle_report(
-                    connection, order, report, fills, at_ms=session.clock()
-                )
+            continue
+        fills = await session.venue.order_fills(order.market, report.exchange_order_id)
+        await session.transact(
+            lambda connection, order=order, report=report, fills=fills: settle_report(
+                connection, order, report, fills, at_ms=session.clock()
             )
+        )
+
+
+def _settle_reports(
+    session: TradingSession, connection: sa.Connection, reports: Sequence[OrderReport]
+) -> list[tuple[OrderReport, Order | None]]:
+    """Write down what needs no further question; return the reports whose fills are missing, or whose order is not ours."""
+    active = read_orders(connection, account=session.account, active=True)
+    known = {(order.market, order.exchange_order_id): order for order in active if order.exchange_order_id}
+    left: list[tuple[OrderReport, Order | None]] = []
+    for report in reports:
+        order = known.get((report.market, report.exchange_order_id)) or _identified(session, connection, report)
+        if order is None or (order.active and report.executed_quantity > order.executed_quantity):
+            left.append((report, order))
+        elif order.active:
+            settle_report(connection, order, report, [], at_ms=session.clock())
+    return left
 
 
 async def _bring_trades(session: TradingSession, fills: Sequence[VenueFill], pulled: Pulled) -> set[Market]:
@@ -111,12 +126,6 @@ def _book(session: TradingSession, connection: sa.Connection, order: Order, fill
         message = f"Order {order.client_order_id} in {order.market} was taken for {order.status} and has executed after all."
         notify(connection, "order_back", "HIGH", message, f"order_back:{order.client_order_id}")
     return len(booked)
-
-
-async def _missing_fills(session: TradingSession, order: Order, report: OrderReport) -> list[VenueFill]:
-    if report.executed_quantity <= order.executed_quantity:
-        return []
-    return await session.venue.order_fills(order.market, report.exchange_order_id)
 
 
 async def _adopt(session: TradingSession, report: OrderReport, fills: Sequence[VenueFill], pulled: Pulled) -> None:

@@ -13,7 +13,7 @@ from fks_assets.quant.money import money_text
 from fks_assets.quant.orders import Leg, OrderStatus
 from fks_assets.stores.ledger.fills import Fill, NewFill, record_fills
 from fks_assets.stores.ledger.journal import cash_flows
-from fks_assets.stores.ledger.order_rows import add_event, order_events
+from fks_assets.stores.ledger.order_rows import add_event, lock_orders, order_events
 from fks_assets.stores.ledger.orders import Order, read_order, transition
 from fks_assets.stores.notifications import notify
 
@@ -32,25 +32,26 @@ def venue_order(order: Order) -> VenueOrder:
 
 
 def settle_outcome(connection: sa.Connection, order: Order, outcome: Outcome, *, at_ms: int, list_id: str = "") -> Order:
-    """Write what became of an order that was sent, with the fills that the answer told, and return it."""
+    """Write what became of an order that was sent, with the fills that the answer told, and return it.
+
+    A comparison may have found the order at the venue meanwhile: what is known then stands, whatever became of the answer.
+    """
+    current = lock_orders(connection, [order.id])[order.id]
     if isinstance(outcome, Accepted):
-        transition(
-            connection,
-            order.id,
-            OrderStatus.OPEN,
-            at_ms=at_ms,
-            exchange_order_id=outcome.exchange_order_id,
-            list_id=list_id or None,
-        )
+        known = OrderStatus.OPEN if current.status in UNSETTLED else current.status
+        named = {"exchange_order_id": outcome.exchange_order_id, "list_id": list_id or None}
+        transition(connection, order.id, known, at_ms=at_ms, **named)
         book_fills(connection, order, outcome.fills, at_ms=at_ms)
         # What has ended is asked for once more: only then is it known that all its fills were told.
         return read_order(connection, order.id)
+    if current.status is not OrderStatus.SUBMITTING:
+        return current
     if isinstance(outcome, Rejected):
         detail = {"code": outcome.code, "words": outcome.words}
         return transition(connection, order.id, OrderStatus.REJECTED, at_ms=at_ms, detail=detail)
     if isinstance(outcome, Denied):
         return transition(connection, order.id, OrderStatus.DENIED, at_ms=at_ms, detail={"words": outcome.words})
-    return mark_unknown(connection, order, outcome.words, at_ms=at_ms)
+    return mark_unknown(connection, current, outcome.words, at_ms=at_ms)
 
 
 def mark_unknown(connection: sa.Connection, order: Order, words: str, *, at_ms: int) -> Order:
@@ -79,6 +80,8 @@ def settle_report(
         notify(connection, "order_found", "INFO", message, f"order_found:{order.client_order_id}")
     elif order.exchange_order_id is None:
         transition(connection, order.id, order.status, at_ms=at_ms, exchange_order_id=report.exchange_order_id)
+    elif not fills and report.status not in ENDED:
+        return order
     book_fills(connection, order, fills, at_ms=at_ms)
     current = read_order(connection, order.id)
     complete = current.executed_quantity >= report.executed_quantity or order.leg is Leg.EXTERNAL
@@ -114,17 +117,18 @@ def books_began(connection: sa.Connection, account: str) -> int | None:
     return flows[0].at if flows else None
 
 
-def note_not_found(connection: sa.Connection, order: Order, validity_ms: int, *, at_ms: int) -> Order:
+def note_not_found(connection: sa.Connection, order: Order, validity_ms: int, *, at_ms: int, certain: bool = False) -> Order:
     """Note that both ways of asking know nothing of an order; end it once that is proven, and return it.
 
-    The proof is the answer given three times, over at least a minute, all of it after the order could still have been accepted.
+    The proof is the answer given three times, over at least a minute, all of it after the order could still have been accepted;
+    of a venue that is `certain` one answer is enough.
     An order that was lost on its way is ABSENT then, one that the venue had and has no more is CANCELED.
     """
-    if at_ms < (order.submitted_at or order.created_at) + validity_ms + CALL_MS:
+    if not certain and at_ms < (order.submitted_at or order.created_at) + validity_ms + CALL_MS:
         return order
     times = [*_times_not_found(connection, order), at_ms]
     add_event(connection, order.id, order.status, order.status, at_ms, {_NOT_FOUND: len(times)})
-    if len(times) < NOT_FOUND_TIMES or at_ms - times[0] < NOT_FOUND_MS:
+    if not certain and (len(times) < NOT_FOUND_TIMES or at_ms - times[0] < NOT_FOUND_MS):
         return order
     lost = order.status is OrderStatus.UNKNOWN
     word = "never reached the exchange" if lost else "is gone from the exchange, which knows nothing of it"

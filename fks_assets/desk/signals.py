@@ -92,10 +92,11 @@ def decided_marks(connection: sa.Connection, account: str) -> dict[str, int]:
     return {} if found is None else dict(found.detail)
 
 
-def note_decided(connection: sa.Connection, account: str, signal: Signal, *, at_ms: int) -> None:
-    """Note, in the caller's transaction, that an account has decided on a signal. The account must be locked."""
+def note_decided(connection: sa.Connection, account: str, *signals: Signal, at_ms: int) -> None:
+    """Note, in the caller's transaction, that an account has decided on these signals. The account must be locked."""
     marks = decided_marks(connection, account)
-    marks[mark_name(signal.strategy, signal.market, signal.timeframe)] = signal.open_time
+    for signal in signals:
+        marks[mark_name(signal.strategy, signal.market, signal.timeframe)] = signal.open_time
     beat(connection, _beat_name(account), at_ms=at_ms, detail=marks)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso
+from fks_assets.desk.alerts import protect_alerts
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.prices import PriceFeed
 from fks_assets.errors import ExchangeError
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import DERIVED, EXACT, ZERO, from_analytics, money_text, rounded, total
-from fks_assets.quant.orders import Leg
+from fks_assets.quant.orders import Leg, Mode
 from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.balances import Balance, newest_balance, record_balance
 from fks_assets.stores.ledger.journal import cash_flows, wallets
@@ -34,10 +35,15 @@ class Marks:
 
 
 async def mark_positions(floor: Floor, account: Account) -> Marks:
-    """Note the newest price of each open position of an account: the exchange's now, else the newest stored close."""
+    """Note the newest price of each open position of an account: the exchange's now, else the newest stored close.
+
+    The person who trades an account in alert mode is told first whose stop or target the price has reached.
+    """
     markets = list(dict.fromkeys(each.market for each in read_positions(floor.database, account=account.name, is_open=True)))
     quotes = await prices_or_closes(floor.prices(account.exchange), markets)
     with floor.database.transaction() as connection:
+        if account.mode is Mode.ALERT:
+            protect_alerts(connection, account.name, quotes, at_ms=floor.clock())
         for at in sorted({quote.at_ms for quote in quotes.values()}):
             now = {market: from_analytics(quote.close) for market, quote in quotes.items() if quote.at_ms == at}
             mark(connection, now, at_ms=at)
@@ -155,17 +161,15 @@ def _profit_since(earlier: Balance | None, equity: Decimal, deposited: Decimal) 
 
 
 def _return_after(before: Balance | None, equity: Decimal, deposited: Decimal) -> Decimal:
-    """Return the time-weighted return, a fraction: the product of the returns between balances, each without what came in or out
-    in between, which counts as having come at its end.
+    """Return the time-weighted return, a fraction: the product of the returns between balances.
+
+    What came in or went out in between counts as having done so at the beginning: whoever books it takes a balance first.
     """
-    if before is None or before.equity <= 0:
-        grown = ONE if before is None else DERIVED.add(ONE, before.time_weighted_return)
-        invested = deposited if before is None else EXACT.subtract(deposited, before.net_deposits)
-        part = DERIVED.divide(equity, invested) if invested > 0 else ONE
-    else:
+    grown, worked = ONE, deposited
+    if before is not None:
         grown = DERIVED.add(ONE, before.time_weighted_return)
-        came = EXACT.subtract(deposited, before.net_deposits)
-        part = DERIVED.divide(EXACT.subtract(equity, came), before.equity)
+        worked = EXACT.add(before.equity, EXACT.subtract(deposited, before.net_deposits))
+    part = DERIVED.divide(equity, worked) if worked > 0 else ONE
     return rounded(DERIVED.subtract(DERIVED.multiply(grown, part), ONE))
 
 

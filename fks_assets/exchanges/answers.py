@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import ModuleType
@@ -25,12 +25,12 @@ _TAGS = re.compile(r"<[^>]*>|\s+")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer with its whole body. `sent_at` and `received_at` are monotonic seconds around it."""
+    """An HTTP answer with its whole body, not shown by repr. `sent_at` and `received_at` are monotonic seconds around it."""
 
     status: int
     reason: str
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     sent_at: float
     received_at: float
 

@@ -152,6 +152,8 @@ class HttpTransport:
 
         context = ssl.create_default_context()
         context.load_verify_locations(certifi.where())
+        # SSLKEYLOGFILE would write down what opens a recording of the connection.
+        context.keylog_filename = None  # type: ignore[assignment]
         return context
 
     def _unavailable(self, endpoint: str, fault: str) -> ExchangeUnavailable:

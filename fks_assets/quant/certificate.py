@@ -22,6 +22,7 @@ from fks_assets.quant.lookahead import columns_of, judgement
 from fks_assets.quant.strategies.base import HOLD, Strategy
 from fks_assets.quant.strategies.code_version import code_version, source_of
 from fks_assets.quant.strategies.loading import SourceModule
+from fks_assets.redaction import public_environment
 
 LEAST_CHECKED = 100
 NEWEST_CHECKED = 1_000
@@ -139,7 +140,8 @@ def data_hash(candles: Candles) -> str:
 
 def _work(folders: Sequence[Path]) -> str:
     """Let the worker do the jobs in the folders; return the last line it wrote to its error output."""
-    environment = os.environ | {
+    # The code of a strategy is told no secret.
+    environment = public_environment(os.environ) | {
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -1,12 +1,11 @@
 """Trade ideas (S4.19): what the strategies say of one closed candle as a score with its reasons, a band, prices and a size."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from fks_assets.clock import iso
+from fks_assets.ids import document_hash
 from fks_assets.quant.idea_rules import IdeaRules
 from fks_assets.quant.idea_scores import HIGHEST, Band, NewsPenalty, Points, Trend, Voice, band_of, score_points
 from fks_assets.quant.idea_sizes import Entry, Size, entry_of, paying_price, pays_enough, size_position
@@ -71,7 +70,7 @@ class Idea:
     @property
     def content_hash(self) -> str:
         """The SHA-256, in hexadecimal, of everything that the idea says."""
-        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()
+        return document_hash(self.document())
 
     def document(self) -> dict[str, Any]:
         """Return the idea for a JSON document; times in ISO form."""

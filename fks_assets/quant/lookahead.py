@@ -1,6 +1,6 @@
-"""Proof that a judgement uses the past alone: with the future cut off, each row must say exactly what it said with it."""
+"""Judgements held against each other: what a strategy says of some candles, as columns, and where two such differ."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,25 +10,6 @@ from fks_assets.quant.indicators import compute_indicators, warm_rows
 from fks_assets.quant.strategies.base import SignalColumns, Strategy
 
 Columns = Mapping[str, np.ndarray]
-
-
-def first_lookahead_row(
-    compute: Callable[[Candles], Columns], candles: Candles, rows: Iterable[int] | None = None
-) -> tuple[int, str] | None:
-    """Return the first of `rows` (all by default) whose value changes when every later candle is cut off, with the column; None
-    if none does.
-
-    What is compared is the last row of the cut series, which is what a live desk would have seen at that candle's close, bit by
-    bit. Each row costs one evaluation of its past: a few thousand candles take seconds.
-    """
-    whole = compute(candles)
-    for row in range(len(candles)) if rows is None else rows:
-        cut = compute(candles.slice(0, row + 1))
-        for name, column in whole.items():
-            seen, now = column[row], cut[name][-1]
-            if seen != now and not (seen != seen and now != now):
-                return row, name
-    return None
 
 
 def first_difference(some: Columns, others: Columns, *, rounding: float = 0.0) -> tuple[int, str] | None:
@@ -49,11 +30,6 @@ def differing(some: np.ndarray, others: np.ndarray, rounding: float = 0.0) -> np
             close = np.abs(some - others) <= rounding * np.maximum(np.abs(some), np.abs(others))
         apart &= ~(close | (np.isnan(some) & np.isnan(others)))
     return apart.astype(np.bool_)
-
-
-def strategy_columns(strategy: Strategy[Any]) -> Callable[[Candles], Columns]:
-    """Return the function from candles to everything the strategy says of them, indicators computed on the way."""
-    return lambda candles: columns_of(judgement(strategy, candles))
 
 
 def judgement(strategy: Strategy[Any], candles: Candles) -> SignalColumns:

@@ -1,6 +1,7 @@
 """Start the simulator on demand, once for all processes; it stops by itself when nobody asks any more."""
 
 import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fks_assets.errors import ExchangeUnavailable, InvalidInput
+from fks_assets.redaction import public_environment
 from fks_assets.simulator.client import SimulatorClient
 
 IDLE_EXIT_SECONDS = 1800.0
@@ -100,6 +102,7 @@ def _start(home: Path, client: SimulatorClient, options: Mapping[str, Path | flo
             stdout=output,
             stderr=output,
             start_new_session=True,
+            env=public_environment(os.environ),
             cwd=Path(__file__).resolve().parents[2],
         )
     pause = threading.Event()

@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fks_assets.errors import SettingsError, StoreError
+from fks_assets.redaction import hide
 from fks_assets.stores import embedded
 
 HEAD_REVISION = "0006"
@@ -24,6 +25,7 @@ MIGRATION_LOCK = 0x666B73_0001
 DAGSTER_TABLES_LOCK = 0x666B73_0002
 DAEMON_LOCK = 0x666B73_0003
 REPAIR_LOCK = 0x666B73_0004
+CREDENTIALS_LOCK = 0x666B73_0005
 CONNECT_SECONDS = 5
 RECOVERY_ATTEMPTS = 3
 SESSION_SETTINGS = {
@@ -204,6 +206,8 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise SettingsError("the database URL cannot be parsed; it should be postgresql://user:password@host:port/name") from None
+    if parsed.password is not None:
+        hide(parsed.password)
     if parsed.drivername not in {"postgres", "postgresql", "postgresql+psycopg2"}:
         raise SettingsError(f"the database URL begins with {parsed.drivername!r}; only postgresql:// is supported")
     if not parsed.database or not _IDENTIFIER.fullmatch(parsed.database):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fks_assets.errors import StoreError
+from fks_assets.redaction import public_environment
 from fks_assets.stores.embedded_binaries import find_installation
 from fks_assets.stores.embedded_layout import SOCKET_NAME, Layout, locked, open_lock, opened
 from fks_assets.stores.embedded_locks import is_free
@@ -144,6 +145,7 @@ def _ensure_keeper(layout: Layout, linger_seconds: float) -> None:
                     stdout=log,
                     stderr=log,
                     cwd="/",
+                    env=public_environment(os.environ),
                     start_new_session=True,
                     pass_fds=(descriptor,),
                 )

@@ -17,7 +17,7 @@ from fks_assets.supervisor.graphql import DeskApi, RunStatus
 from fks_assets.supervisor.logs import last_line
 from fks_assets.supervisor.queries import stored_rows
 from fks_assets.supervisor.screen import Progress
-from fks_assets.supervisor.services import Desk, child_environment, python_module
+from fks_assets.supervisor.services import Desk, database_environment, python_module
 
 if TYPE_CHECKING:
     from fks_assets.stores.database import Database
@@ -66,7 +66,7 @@ class FirstLoad:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=child_environment(self.desk),
+                env=database_environment(self.desk),
                 start_new_session=True,
             )
 

@@ -3,12 +3,13 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fks_assets.errors import SettingsError
+from fks_assets.redaction import public_environment
 from fks_assets.settings import PROJECT_ROOT, Settings
 from fks_assets.supervisor import ports
 from fks_assets.supervisor.graphql import LOCATION
@@ -85,7 +86,7 @@ def choose_ports(desk: Desk) -> None:
 
 
 def child_environment(desk: Desk) -> dict[str, str]:
-    """Return the environment of the desk's processes; secrets stay where they were, in variables."""
+    """Return the environment of the processes that trade and load; secrets stay where they were, in variables."""
     environment = {
         **os.environ,
         **DAGSTER_VARIABLES,
@@ -101,11 +102,18 @@ def child_environment(desk: Desk) -> dict[str, str]:
     return environment
 
 
+def database_environment(desk: Desk) -> dict[str, str]:
+    """Return the environment of a process that needs the database and no account's key."""
+    environment = child_environment(desk)
+    return public_environment(environment, TOKEN_VARIABLE, "FKS_DATABASE_URL", "PGPASSWORD")
+
+
 def build_parts(desk: Desk, database: "Database", dagster_database: "Database", revive: Callable[[], object]) -> list[Part]:
     """Return the parts of the desk in the order in which they start."""
-    environment = child_environment(desk)
+    everything, for_database = child_environment(desk), database_environment(desk)
+    public = public_environment(everything, TOKEN_VARIABLE)
 
-    def child(service: Service) -> ChildProcess:
+    def child(service: Service, environment: Mapping[str, str] = public) -> ChildProcess:
         return ChildProcess(service, environment, desk.home.log(service.name), desk.report)
 
     parts: list[Part] = [
@@ -116,9 +124,9 @@ def build_parts(desk: Desk, database: "Database", dagster_database: "Database", 
         parts.append(child(simulator_service(desk.simulator_url, desk.token)))
     parts += [
         child(reports_service(desk)),
-        child(_code_server_service(desk)),
-        child(_web_server_service(desk)),
-        child(_daemon_service(desk, dagster_database)),
+        child(_code_server_service(desk), everything),
+        child(_web_server_service(desk), for_database),
+        child(_daemon_service(desk, dagster_database), for_database),
     ]
     return parts
 

@@ -154,12 +154,28 @@ def test_without_a_trial_that_may_be_chosen_the_parameters_stay_and_nothing_is_s
         ),
         (("--optimize", "9", "--save", "No", "--by", "Ada"), "digits and underscores, at most 40, was 'No'"),
         (("--optimize", "9", "--set", "ema_fast=99"), "ema_fast: Input should be less than or equal to 50, was 99"),
+        (("--objective", "calmar"), "--objective 'calmar' needs --optimize or --walk-forward"),
+        (("--seed", "0"), "--seed 0 needs --optimize or --walk-forward"),
+        (("--workers", "2"), "--workers 2 needs --optimize or --walk-forward"),
+        (("--optimize", "9", "--in-days", "40"), "--in-days 40 needs --walk-forward"),
+        (("--optimize", "9", "--anchored"), "--anchored needs --walk-forward"),
+        (("--optimize", "9", "--by", "Ada"), "--by 'Ada' needs --save"),
     ],
 )
 def test_wrong_input_is_one_line_that_names_field_value_and_bound(options: tuple[str, ...], words: str) -> None:
     """S3.29, F16."""
     code, line = said("backtest", "breakout", *PERIOD, *options)
     assert code == 2 and words in line and line.count("\n") == 1, line
+
+
+@pytest.mark.parametrize(("page", "why"), [("nowhere/sheet.html", "no such folder"), ("", "it is a folder")])
+def test_a_page_that_cannot_be_written_is_refused_before_the_search_and_nothing_is_saved(
+    tmp_path: Path, page: str, why: str
+) -> None:
+    target = tmp_path / page
+    code, line = said("backtest", "breakout", *PERIOD, *QUICK, "--save", "searched", "--by", "Ada", "--html", str(target))
+    assert (code, line) == (2, f"fks: --html {target}: cannot be written: {why}\n")
+    assert "searched" not in {row["name"] for row in fks("strategies")["strategies"]}
 
 
 def test_a_period_too_short_for_a_window_is_a_bad_answer_that_says_so() -> None:

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from fks_assets.cli import app
 from fks_assets.quant.markets import parse_market
+from fks_assets.quant.strategies.registry import register_folder
 from fks_assets.quant.timeframes import month_window
-from fks_assets.settings import load_settings
+from fks_assets.settings import PROJECT_ROOT, load_settings
 from fks_assets.stores.candles import CandleStore
 from fks_assets.stores.database import Database
 from fks_assets.stores.strategy_records import BacktestRecord, record_result, state_history
@@ -63,6 +64,44 @@ def test_a_backtest_is_one_json_document_and_a_page(tmp_path: Path) -> None:
     assert len(again["left_out"]) == 9 and "trades" not in again
 
 
+def test_a_number_of_days_counts_back_from_the_end() -> None:
+    """S4.4."""
+    named = fks("backtest", "breakout", "BTC-USDT", "--days", "30", "--to", "2026-04-01")
+    by_dates = fks("backtest", "breakout", "BTC-USDT", "--from", "2026-03-02", "--to", "2026-04-01")
+    assert (named["start"], named["end"]) == ("2026-03-02T00:00:00Z", "2026-04-01T00:00:00Z")
+    assert named["content_hash"] == by_dates["content_hash"] and named["metrics"]["days"] == 30
+
+
+def test_candles_without_enough_history_are_counted_and_named() -> None:
+    """C32: 500 earlier candles are needed, so of January's 744 hours the first 501 say nothing."""
+    document = fks("backtest", "breakout", "BTC-USDT", "--from", "2026-01-01", "--to", "2026-02-01")
+    assert document["candles_unjudged"] == 501
+    assert "501 of 744 candles were not judged, as too few were stored before them: breakout needs 501." in document["notes"]
+    later = fks("backtest", "breakout", "BTC-USDT", *PERIOD)
+    assert later["candles_unjudged"] == 0 and not [note for note in later["notes"] if "not judged" in note]
+
+
+def test_a_strategy_of_the_user_that_breaks_is_one_line_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (PROJECT_ROOT / "docs" / "writing-a-strategy.md").read_text(encoding="utf-8")
+    text = guide.split("```python\n")[1].split("```")[0]
+    wrong = "        close[len(close)]\n"
+    before, after = text.split("        above, below")
+    (tmp_path / "donchian.py").write_text(f"{before}{wrong}        above, below{after}", encoding="utf-8")
+    monkeypatch.setenv("FKS_STRATEGIES_FOLDER", str(tmp_path))
+    load_settings.cache_clear()
+    words = f"fks: strategy donchian: line {before.count(chr(10)) + 1}: IndexError: index "
+    try:
+        for command in (
+            ["backtest", "donchian", "BTC-USDT", *PERIOD],
+            ["backtest", "donchian", "BTC-USDT", *PERIOD, "--optimize", "4"],
+            ["strategies", "shadow", "donchian", "BTC-USDT", *PERIOD, "--set", "length=20"],
+        ):
+            code, line = said(*command)
+            assert code == 1 and line.startswith(words) and line.count("\n") == 1, line
+    finally:
+        register_folder(None)
+
+
 def test_rules_of_the_trade_can_be_changed_by_name() -> None:
     plain = fks("backtest", "breakout", "BTC-USDT", *PERIOD)
     changed = fks(
@@ -96,6 +135,10 @@ def test_people_get_a_table_of_figures() -> None:
         (["breakout", "BTC-USDT", "--set", "ema_fst=3"], "ema_fst: unknown parameter, was 3"),
         (["breakout", "BTC-USDT", "--set", "ema_fast"], "--set 'ema_fast' is not of the form NAME=VALUE"),
         (["breakout", "BTC-USDT", "--rule", "sizing.knid=risk"], "rule 'sizing.knid' is unknown; known: long, short, "),
+        (["breakout", "BTC-USDT", "--rule", "sizing.size=nan"], "sizing: size: Input should be a finite number, was nan"),
+        (["breakout", "BTC-USDT", "--rule", "costs.taker_fee=2"], "costs: taker_fee: Input should be less than or equal to 0.02"),
+        (["breakout", "BTC-USDT", "--days", "0"], "'--days': 0 is not between 1 and 36,500"),
+        (["breakout", "BTC-USDT", "--days", "9", "--from", "2026-02-01"], "--days 9 and --from '2026-02-01' both say where it"),
         (["breakout", "BTC-USDT", "--rule", "leverage=0.5"], "leverage: Input should be greater than or equal to 1, was 0.5"),
         (["breakout", "BTC-USDT", "--timeframe", "7m"], "timeframe '7m' is unknown; known: 1m, "),
         (["breakout", "BTCUSDT"], "market 'BTCUSDT@binance' is not of the form"),
@@ -111,7 +154,14 @@ def test_wrong_input_is_one_line_that_names_field_value_and_bound(arguments: lis
 def test_candles_that_are_not_there_are_a_bad_answer_that_says_what_to_do() -> None:
     code, line = said("backtest", "breakout", "ETH-USDT", *PERIOD)
     assert code == 1
-    assert line.startswith("fks: no 1h candles of ETH-USDT@binance are stored for 2026-02-01T00:00:00Z to 2026-04-01T00:00:00Z: ")
+    none = "fks: no {} candles of {} are stored for 2026-02-01T00:00:00Z to 2026-04-01T00:00:00Z: {}"
+    assert line.startswith(none.format("1h", "ETH-USDT@binance", "`fks sync` loads the kept history"))
+    code, line = said("backtest", "breakout", "BTC-USDT@kraken", *PERIOD)
+    assert code == 1
+    assert line.startswith(none.format("1h", "BTC-USDT@kraken", "this desk loads 5m, 1h, 1d of BTC-USDT@binance, "))
+    code, line = said("backtest", "breakout", "BTC-USDT", "--timeframe", "4h", *PERIOD)
+    assert code == 1
+    assert line.startswith(none.format("4h", "BTC-USDT@binance", "this desk loads 5m, 1h, 1d of BTC-USDT@binance, "))
 
 
 def test_parameter_sets_are_created_read_updated_and_removed(tmp_path: Path) -> None:
@@ -139,6 +189,10 @@ def test_parameter_sets_are_created_read_updated_and_removed(tmp_path: Path) -> 
     assert fks("backtest", "quick", "BTC-USDT", *PERIOD)["parameters"]["ema_fast"] == 7
     assert fks("strategies", "remove", "quick", "--by", "Ada", "--note", "worse")["removed"] is True
     assert "quick" not in {row["name"] for row in fks("strategies", "list")["strategies"]}
+    ended = fks("strategies", "show", "quick")
+    assert ended["removed"] is True and [each["version"] for each in ended["versions"]] == [1, 2, 3, 4]
+    assert (ended["versions"][-1]["removed"], ended["versions"][-1]["note"]) == (True, "worse")
+    assert "quick is removed" in CliRunner().invoke(app, ["strategies", "show", "quick"]).stdout
     assert "ema_fast" in CliRunner().invoke(app, ["strategies", "show", "breakout"]).stdout
 
 

@@ -10,6 +10,7 @@ from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.lookup import look_at
 from fks_assets.desk.reconcile import reconcile
 from fks_assets.errors import Denied, StaleFence
+from fks_assets.exchanges.orders.venue import Unknown
 from fks_assets.quant.orders import Leg, OrderStatus, OrderType
 from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.fills import read_fills
@@ -73,8 +74,14 @@ def test_an_order_is_sent_once_however_often_it_is_submitted(database: Database,
         desk.check_books()
 
 
-@pytest.mark.parametrize("seen_after", [0, 5, 45, "trades"])
-@pytest.mark.parametrize("how", ["reset", "status", "html", "torn", "empty"])
+@pytest.mark.parametrize(
+    ("how", "seen_after"),
+    [
+        pytest.param(how, seen, marks=() if place == number % 4 else pytest.mark.nightly)
+        for number, how in enumerate(("reset", "status", "html", "torn", "empty"))
+        for place, seen in enumerate((0, 5, 45, "trades"))
+    ],
+)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_order_whose_answer_was_lost_is_found_and_never_sent_again(
     database: Database, dialect: str, how: str, seen_after: int | str
@@ -321,6 +328,29 @@ def test_an_exchange_that_cannot_be_reached_leaves_no_order_of_unknown_outcome(d
         assert desk.run(submitting(desk.intent(desk.deal()))).status is OrderStatus.FILLED
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_comparison_that_finds_the_order_before_its_answer_arrives_is_right(database: Database, dialect: str, is_lost: bool):
+    """O2, O7: the answer, or its loss, changes nothing of what the exchange has shown."""
+    with trading_desk(database, dialect) as desk:
+
+        async def work(gateway: OrderGateway) -> Order:
+            place = gateway.venue.place
+
+            async def slow(*arguments: Any) -> Any:
+                outcome = await place(*arguments)
+                assert (await reconcile(gateway)).passed
+                return Unknown("lost") if is_lost else outcome
+
+            gateway.venue.place = slow  # type: ignore[method-assign]
+            return await gateway.submit(desk.intent(desk.deal()))
+
+        order = desk.run(work)
+        assert (order.status, order.executed_quantity) == (OrderStatus.FILLED, Decimal("0.01"))
+        assert len(desk.simulator.orders()) == 1
+        desk.check_books()
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_cancelled_order_keeps_what_it_had_executed(database: Database, dialect: str):
     """O3, C13: partly filled, then cancelled; the position is what was filled."""
@@ -421,6 +451,21 @@ def test_a_stop_is_replaced_in_one_call(database: Database, fault: str | None):
         expected = (OrderStatus.OPEN, OrderStatus.ABSENT) if fault == "drop_before" else (OrderStatus.CANCELED, OrderStatus.OPEN)
         assert (old.status, new.status) == expected
         desk.check_books()
+
+
+def test_no_stop_and_no_exit_goes_out_before_the_entry_has_filled(database: Database):
+    """F14, O5: nothing is held yet, so there is nothing to guard or to sell; and never more than what is held."""
+    with trading_desk(database) as desk:
+        deal = desk.deal()
+        level = (desk.last_price() * Decimal("0.9")).quantize(Decimal(1))
+        stop = desk.intent(deal, Leg.STOP, OrderType.STOP_MARKET, stop_price=level)
+        for intent in (stop, desk.intent(deal, Leg.EXIT)):
+            with pytest.raises(Denied, match="would exceed the position"):
+                desk.run(submitting(intent))
+        desk.run(submitting(desk.intent(deal)))
+        with pytest.raises(Denied, match="would exceed the position"):
+            desk.run(submitting(desk.intent(deal, Leg.EXIT, quantity=Decimal("0.02"), generation=1)))
+        assert sent_orders(desk) == 1
 
 
 def test_an_order_type_that_the_venue_lacks_is_denied_and_nothing_is_written(database: Database):

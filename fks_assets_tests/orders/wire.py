@@ -82,7 +82,7 @@ class Wire:
             request.transport.abort()
             return web.Response()
         if said.how == "hang":
-            await asyncio.sleep(30)
+            await self._stop.wait()
         if said.how in ("torn", "drip"):
             response = web.StreamResponse(
                 status=said.status, headers={**said.headers, "Content-Length": str(len(said.body) + 10)}

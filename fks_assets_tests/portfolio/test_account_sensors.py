@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from fks_assets.clock import to_datetime
+from fks_assets.partitions import account_range
 from fks_assets.stores.ledger.deals import read_deals
 from fks_assets_tests.portfolio.accounts import account_desk, faults, look, run, tick
 from fks_assets_tests.scenarios.stopped_clock import StoppedDesk
@@ -63,10 +64,22 @@ def test_open_deals_ask_for_a_look_at_the_venue_and_alerts_do_not(desk: StoppedD
     schedule = desk.desk.definitions.resolve_schedule_def("account_balances_schedule")
     moment = to_datetime(desk.now_ms)
     with dg.build_schedule_context(
-        desk.desk.instance, scheduled_execution_time=moment, resources={"stores": desk.desk.stores}
+        desk.desk.instance,
+        scheduled_execution_time=moment,
+        resources={"stores": desk.desk.stores},
+        repository_def=desk.desk.definitions.get_repository_def(),
     ) as context:
         asked = schedule.evaluate_tick(context).run_requests or []
     assert [request.partition_key for request in asked] == ["main", "told"]
+
+
+def test_a_run_without_a_partition_is_of_every_account(desk: StoppedDesk) -> None:
+    """S2.2: account_id=None is all of them; `fks run account_balances` asks so."""
+    tags = account_range(desk.desk.settings)
+    job = desk.desk.definitions.resolve_job_def("account_balances")
+    result = job.execute_in_process(instance=desk.desk.instance, tags=tags, raise_on_error=False)
+    assert faults(result) == []
+    assert desk.desk.materialised("balances") == {"main", "told"}
 
 
 def test_a_signal_that_nobody_decided_in_time_is_dropped(desk: StoppedDesk) -> None:

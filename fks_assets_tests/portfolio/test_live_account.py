@@ -12,6 +12,7 @@ from fks_assets.quant.orders import Leg, OrderStatus
 from fks_assets.stores.ledger.accounts import enable
 from fks_assets.stores.ledger.credential_keys import load_keys
 from fks_assets.stores.ledger.credentials import ApiKey, add_credential
+from fks_assets.stores.ledger.deals import read_deals
 from fks_assets.stores.ledger.fills import read_fills
 from fks_assets.stores.ledger.journal import wallets
 from fks_assets.stores.ledger.orders import read_orders
@@ -20,7 +21,7 @@ from fks_assets.stores.ledger.recompute import recompute
 from fks_assets_tests.portfolio.accounts import HOURS_TO_AN_EXIT, account_desk, faults, floor_of, look, run, tick
 from fks_assets_tests.scenarios.stopped_clock import StoppedDesk
 
-KEY, SECRET = "sim-live", "a secret of the simulated exchange"
+KEY, SECRET = "sim-live", "a-secret-of-the-simulated-exchange"
 LIVE = {
     "ACCOUNTS__main__mode": "live",
     "ACCOUNTS__main__strategies__technical": "0.5",
@@ -61,6 +62,8 @@ def test_nothing_reaches_the_exchange_before_all_three_switches_agree(desk: Stop
         enable(connection, "main", True, by="test", reason="it is wanted", at_ms=desk.now_ms)
     [words] = faults(run(desk, "trading"))
     assert "missing FKS_LIVE=yes in the environment" in words
+    refusals = {deal.refusal for deal in read_deals(desk.desk.stores.database)}
+    assert refusals <= {"account main may not take new risk"}, "nothing is decided that nothing would order"
     assert desk.simulator.requests() == [] and sent(desk) == []
 
 
@@ -70,10 +73,10 @@ def test_hours_of_trading_send_each_order_once_however_often_everything_is_made_
     """P7, C14: the oracle counts; O7: wallets are the exchange's balances; F13: a twin ends with its pair."""
     monkeypatch.setenv("FKS_LIVE", "yes")
     database = desk.desk.stores.database
-    for _ in range(HOURS_TO_AN_EXIT):
+    for hour in range(HOURS_TO_AN_EXIT):
         assert faults(run(desk, "trading")) == []
         before = sent(desk)
-        for job in ("trading", "order_monitor", "trading"):
+        for job in ("trading", "order_monitor", "trading") if hour in (0, HOURS_TO_AN_EXIT - 1) else ():
             assert faults(run(desk, job, asked=True)) == []
         assert sent(desk) == before, "made again, sent again"
         desk.advance(1)

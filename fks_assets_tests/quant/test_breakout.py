@@ -54,11 +54,13 @@ CROSS_UP, CROSS_DOWN = (BUY, 0.7, "Momentum + EMA cross up"), (SELL, 0.7, "Momen
     ],
 )
 def test_the_rule_decides_action_confidence_and_reason(before, now, expected):
+    """S3.15, and of S3.17 the momentum signals."""
     word = last_word(create_strategy("breakout"), before, now)
     assert (word[0], word[1], word[4]) == expected
 
 
 def test_stop_and_target_are_0_3_and_0_6_percent_from_the_close():
+    """S3.15, S3.29."""
     assert last_word(create_strategy("breakout"), RISING, RISING)[2:4] == pytest.approx((99.7, 100.6), rel=1e-15)
     assert last_word(create_strategy("breakout"), FALLING, FALLING)[2:4] == pytest.approx((100.3, 99.4), rel=1e-15)
     wide = create_strategy("breakout", {"stop_loss_percent": 5.0, "take_profit_percent": 10.0})
@@ -66,12 +68,14 @@ def test_stop_and_target_are_0_3_and_0_6_percent_from_the_close():
 
 
 def test_momentum_signals_can_be_switched_off():
+    """S3.17: they are in the code only, not in the rule book."""
     quiet = create_strategy("breakout", {"momentum_signals": False})
     assert last_word(quiet, FALLING, RISING | INSIDE)[0] == HOLD
     assert last_word(quiet, RISING, RISING)[0] == BUY
 
 
 def test_the_candles_own_high_does_not_hide_its_breakout():
+    """F12: the high of 20 candles is that of those before."""
     candles = synthetic(700, volatility=0.001, seed=8)
     last = candles.slice(699)
     top = float(candles.high.max())
@@ -131,6 +135,7 @@ def by_hand(candles: Candles, *, fast: int, slow: int, period: int, lookback: in
 )
 @pytest.mark.parametrize("base", ["BTC", "LTC"])
 def test_recorded_candles_are_judged_as_the_rule_book_says_row_by_row(base, overrides, lengths):
+    """S3.13, S3.15, S3.16."""
     candles = recorded(base).slice(20_000, 25_000)
     strategy = create_strategy("breakout", overrides)
     signals = judged(strategy, candles)

@@ -4,7 +4,8 @@ series.
 The planted cheats show that the same check would find it if they did.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import compute_indicators, warm_rows
-from fks_assets.quant.lookahead import columns_of, first_lookahead_row, strategy_columns
+from fks_assets.quant.lookahead import Columns, columns_of, judgement
 from fks_assets.quant.strategies.base import BUY, HOLD, SELL, Parameters, SignalColumns, Strategy
 from fks_assets.quant.strategies.registry import STRATEGIES, create_strategy
 from fks_assets_tests.quant.series import recorded, synthetic
@@ -26,6 +27,30 @@ SERIES = pytest.mark.parametrize(
         pytest.param(lambda: synthetic(2000, seed=21, jump=-1.0), id="synthetic crash"),
     ],
 )
+
+
+def first_lookahead_row(
+    compute: Callable[[Candles], Columns], candles: Candles, rows: Iterable[int] | None = None
+) -> tuple[int, str] | None:
+    """Return the first of `rows` (all by default) whose value changes when every later candle is cut off, with the column; None
+    if none does.
+
+    What is compared is the last row of the cut series, which is what a live desk would have seen at that candle's close, bit by
+    bit. Each row costs one evaluation of its past: a few thousand candles take seconds.
+    """
+    whole = compute(candles)
+    for row in range(len(candles)) if rows is None else rows:
+        cut = compute(candles.slice(0, row + 1))
+        for name, column in whole.items():
+            seen, now = column[row], cut[name][-1]
+            if seen != now and not (seen != seen and now != now):
+                return row, name
+    return None
+
+
+def strategy_columns(strategy: Strategy[Any]) -> Callable[[Candles], Columns]:
+    """Return the function from candles to everything the strategy says of them, indicators computed on the way."""
+    return lambda candles: columns_of(judgement(strategy, candles))
 
 
 def everything_said(candles: Candles) -> dict[str, np.ndarray]:

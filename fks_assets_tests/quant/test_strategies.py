@@ -31,6 +31,7 @@ EVERY = pytest.mark.parametrize("name", STRATEGIES)
 
 
 def test_an_unknown_strategy_is_refused_with_the_list_of_known_ones():
+    """S3.3."""
     with pytest.raises(InvalidInput, match=r"Unknown strategy: 'momentun'; known: technical, breakout"):
         create_strategy("momentun", {})
 
@@ -60,6 +61,7 @@ def test_an_unknown_strategy_is_refused_with_the_list_of_known_ones():
     ],
 )
 def test_a_bad_parameter_is_one_line_naming_field_bound_and_value(name, overrides, message):
+    """S3.29, F16: `ema_fast` is held against `ema_slow` once both are known."""
     with pytest.raises(InvalidInput, match=message) as caught:
         create_strategy(name, overrides)
     assert "\n" not in str(caught.value)
@@ -98,6 +100,7 @@ def test_the_settings_hash_changes_with_any_parameter_and_with_nothing_else():
 @EVERY
 @pytest.mark.parametrize("rows", [0, 1, 30, WARMUP_ROWS])
 def test_with_too_little_history_every_row_is_hold_and_says_so(name, rows):
+    """S3.25: too little history is no error that has to be tried again, but a word that says so."""
     signals = judged(create_strategy(name), synthetic(rows) if rows else empty_candles())
     assert len(signals) == rows
     assert (signals.action == HOLD).all()
@@ -144,6 +147,7 @@ def test_a_missing_or_misaligned_column_is_refused_by_name(name):
 @EVERY
 @pytest.mark.parametrize("volatility", [0.003, 0.05])
 def test_every_signal_is_well_formed(name, volatility):
+    """S3.2, S3.17: one sound judgement a candle, with its stop and its target on either side of the close."""
     candles = synthetic(6000, volatility=volatility, seed=9)
     signals = judged(create_strategy(name), candles)
     assert [
@@ -263,6 +267,7 @@ def test_a_signal_without_a_sound_stop_and_target_becomes_hold(stop, target, act
 )
 @pytest.mark.parametrize("base", ["BTC", "CHZ"])
 def test_months_judged_in_any_order_say_what_the_whole_history_says(base, name, overrides):
+    """F6, C32: what was said once is not changed by where the candles begin or what comes after."""
     candles, strategy = recorded(base), create_strategy(name, overrides)
     whole = judged(strategy, candles)
     months = months_between(int(candles.open_time[0]), int(candles.open_time[-1]) + 1)

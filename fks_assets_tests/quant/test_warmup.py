@@ -43,6 +43,7 @@ def rows_needed(candles: Candles, starts: Iterable[int], lengths: Iterable[int] 
 @requires_shared
 @pytest.mark.parametrize("base", RECORDED)
 def test_recorded_series_agree_after_the_warm_up_wherever_they_begin(base):
+    """C32."""
     candles = recorded(base)
     needed = rows_needed(candles, range(250, len(candles) - max(LENGTHS), 397))
     assert max(needed.values()) <= WARMUP_ROWS, needed

@@ -1,5 +1,7 @@
-"""Recorded months as the desk has them after syncing: candles, trading rules, and what its strategies said of each candle."""
+"""Recorded candles as a desk has them that lived through those days: candles, trading rules, what its strategies said of each."""
 
+import gzip
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,116 +10,156 @@ import numpy as np
 
 from fks_assets.assets.market_data.market_rules import fetch_rules
 from fks_assets.desk.decide import Signal
-from fks_assets.desk.signals import Heard, Place
+from fks_assets.desk.signals import Heard, Place, newest_heads, read_signals
+from fks_assets.ids import stable_id
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.strategies.base import SignalColumns
 from fks_assets.quant.timeframes import Timeframe, months_between, parse_timeframe
-from fks_assets.simulator.inprocess import running_simulator
 from fks_assets.stores.candle_tables import candles_from_table
 from fks_assets.stores.lineage import InputRef
 from fks_assets.stores.market_rules import all_rules_as_of
-from fks_assets_tests.desk import Desk, build_desk
+from fks_assets_tests.desk import Desk
+from fks_assets_tests.scenarios.stopped_clock import stopped_desk
 
-HOUR = parse_timeframe("1h")
-# Indicators are the same from any beginning that is this many hours before.
-HISTORY_DAYS = 40
 DAY_MS = 86_400_000
+# Indicators need 201 candles before the first one that is traded on.
+HISTORY_CANDLES = 400
+COLUMNS = ("action", "confidence", "stop", "target")
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Hourly candles of [start_ms, end_ms), the signals of each strategy in each market (one a candle), trading rules.
+    """Candles that open in [start_ms, end_ms), the signals of each strategy in each market (one a candle), trading rules.
 
-    The order of `signals` is the order of their priority.
+    `folder` holds the files that a simulator replays. The order of `signals` is that of their priority.
     """
 
+    folder: Path
+    timeframe: Timeframe
     start_ms: int
     end_ms: int
     candles: Mapping[Market, Candles]
     signals: Mapping[Place, SignalColumns]
     rules: Mapping[Market, MarketRules]
 
-    @property
-    def timeframe(self) -> Timeframe:
-        return HOUR
-
-    @property
-    def strategies(self) -> list[str]:
-        return list(dict.fromkeys(strategy for strategy, _ in self.signals))
-
-    def until(self, end_ms: int) -> "Recorded":
-        """Return the part before a time (UTC ms)."""
+    def before(self, end_ms: int) -> "Recorded":
+        """Return the part of the candles that open before a time (UTC ms)."""
         candles = {market: each.between(self.start_ms, end_ms) for market, each in self.candles.items()}
         signals = {place: _first(each, len(candles[place[1]])) for place, each in self.signals.items()}
-        return Recorded(self.start_ms, end_ms, candles, signals, self.rules)
+        return Recorded(self.folder, self.timeframe, self.start_ms, end_ms, candles, signals, self.rules)
 
     def heard(self, now_ms: int) -> list[Heard]:
-        """Return the newest signal of each place, of the candle that closed last at that time (UTC ms)."""
+        """Return the newest signal of each place at a time (UTC ms), of the candle that had closed last."""
         found = []
         for (strategy, market), columns in self.signals.items():
             candles = self.candles[market]
-            row = int(np.searchsorted(candles.open_time, now_ms - HOUR.milliseconds, side="right")) - 1
+            row = int(np.searchsorted(candles.open_time, now_ms - self.timeframe.milliseconds, side="right")) - 1
             if row >= 0:
-                found.append(heard_at(strategy, market, candles, columns, row))
+                found.append(self._heard(strategy, market, candles, columns, row))
         return found
 
-
-def heard_at(strategy: str, market: Market, candles: Candles, columns: SignalColumns, row: int) -> Heard:
-    """Return the signal of one candle."""
-    signal = Signal(
-        strategy=strategy,
-        market=market,
-        timeframe=HOUR,
-        open_time=int(candles.open_time[row]),
-        action=int(columns.action[row]),
-        confidence=float(columns.confidence[row]),
-        close=float(candles.close[row]),
-        stop=float(columns.stop[row]),
-        target=float(columns.target[row]),
-        reason=columns.reason(row),
-    )
-    return Heard(signal, InputRef(f"signals_{HOUR}", f"{market.key}|{signal.open_time}", "recorded"))
+    def _heard(self, strategy: str, market: Market, candles: Candles, columns: SignalColumns, row: int) -> Heard:
+        opened, close = int(candles.open_time[row]), float(candles.close[row])
+        action = int(columns.action[row])
+        confidence, stop, target = (float(getattr(columns, name)[row]) for name in COLUMNS[1:])
+        signal = Signal(strategy, market, self.timeframe, opened, action, confidence, close, stop, target, columns.reason(row))
+        return Heard(signal, InputRef(f"signals_{self.timeframe}", f"{market.key}|{opened}", stable_id(repr(signal))))
 
 
-def sync_recorded(home: Path, database_url: str, folder: Path, symbols: Sequence[str], start_ms: int, end_ms: int) -> Recorded:
-    """Let a desk sync a recorded folder from the simulator and judge it, all by its assets, and return what it stored."""
-    months = months_between(start_ms - HISTORY_DAYS * DAY_MS, end_ms)
-    with running_simulator(replay=folder) as simulator:
-        desk = build_desk(
-            home,
-            database_url,
-            simulator.url,
-            symbols=symbols,
-            TIMEFRAMES="1h",
-            FIRST_MONTH=months[0],
-            SIMULATOR__REPLAY=str(folder),
-        )
-        fetch_rules(desk.stores, desk.market_data)
-        for name in ("ohlcv_1h", "indicators_1h", "signals_1h"):
-            assert desk.run([name], months).success
-    return stored(desk, start_ms, end_ms)
+def sync_recorded(
+    home: Path,
+    database_url: str,
+    folder: Path,
+    symbols: Sequence[str],
+    timeframe: str,
+    start_ms: int,
+    end_ms: int,
+    looks: Sequence[int],
+) -> tuple[Recorded, dict[int, list[Signal]]]:
+    """Let a desk sync what a simulator replays and judge it by its assets: first as of each of `looks` (UTC ms), then as of the
+    end. Return what it had stored then, and the signals that an account would have read from the store at each look.
+    """
+    step = parse_timeframe(timeframe)
+    first_ms = start_ms - HISTORY_CANDLES * step.milliseconds
+    days = (end_ms - first_ms) // DAY_MS + 32
+    first_month, *_ = months_between(first_ms, end_ms)
+    told: dict[int, list[Signal]] = {}
+    with stopped_desk(
+        home,
+        database_url,
+        looks[0],
+        history_days=days,
+        symbols=symbols,
+        timeframe=timeframe,
+        replay=folder,
+        FIRST_MONTH=first_month,
+        SIMULATOR__REPLAY=str(folder),
+    ) as desk:
+        fetch_rules(desk.desk.stores, desk.desk.market_data)
+        for now_ms in (*looks, end_ms + 60_000):
+            desk.set_clock(now_ms)
+            desk.clear()
+            for name in (f"ohlcv_{timeframe}", f"indicators_{timeframe}", f"signals_{timeframe}"):
+                assert desk.desk.run([name], months_between(first_ms, now_ms), scheduled=True).success
+            if now_ms in looks:
+                told[now_ms] = _newest(desk.desk, step, now_ms)
+        return _stored(desk.desk, folder, step, start_ms, end_ms), told
 
 
-def stored(desk: Desk, start_ms: int, end_ms: int) -> Recorded:
-    """Return what a desk has stored of the candles that open in [start_ms, end_ms)."""
+def joined_files(folder: Path, target: Path, symbols: Sequence[str], hours: int, start_ms: int, end_ms: int) -> Path:
+    """Write recorded hourly candles, joined to so many hours each, as a folder of recordings; return it.
+
+    Candles of which an hour is missing are missing.
+    """
+    target.mkdir()
+    step = hours * 3_600_000
+    for symbol in symbols:
+        name = symbol.replace("-", "_")
+        rows = json.loads(gzip.decompress((folder / f"{name}-1h.json.gz").read_bytes()))
+        groups: dict[int, list[list[float]]] = {}
+        for row in rows:
+            if start_ms <= row[0] < end_ms:
+                groups.setdefault(row[0] // step * step, []).append(row)
+        joined = [
+            [opened, part[0][1], max(row[2] for row in part), min(row[3] for row in part), part[-1][4], _sum(part)]
+            for opened, part in groups.items()
+            if len(part) == hours
+        ]
+        (target / f"{name}-{hours}h.json").write_text(json.dumps(joined))
+    return target
+
+
+def _sum(rows: Sequence[Sequence[float]]) -> float:
+    return round(sum(row[5] for row in rows), 8)
+
+
+def _newest(desk: Desk, timeframe: Timeframe, now_ms: int) -> list[Signal]:
+    markets, strategies = desk.settings.market_list(), list(desk.settings.strategies)
+    with desk.stores.database.transaction() as connection:
+        heads = newest_heads(connection, strategies, markets, timeframe, now_ms)
+    heard, errors = read_signals(desk.stores.candles, heads, timeframe)
+    assert not errors and not heads.behind
+    return [each.signal for each in heard]
+
+
+def _stored(desk: Desk, folder: Path, timeframe: Timeframe, start_ms: int, end_ms: int) -> Recorded:
     markets, read = desk.settings.market_list(), desk.stores.candles.read_table
-    candles = {market: candles_from_table(read("ohlcv", market, "1h", start_ms, end_ms)) for market in markets}
+    candles = {market: candles_from_table(read("ohlcv", market, timeframe.name, start_ms, end_ms)) for market in markets}
     signals: dict[Place, SignalColumns] = {}
     for strategy in desk.settings.strategies:
         for market in markets:
-            table = read(f"signals.{strategy}", market, "1h", start_ms, end_ms)
+            table = read(f"signals.{strategy}", market, timeframe.name, start_ms, end_ms)
             reasons = table["reason"].to_pylist()
-            words = tuple(dict.fromkeys(reasons))
-            places = {word: place for place, word in enumerate(words)}
-            columns = (table[name].to_numpy() for name in ("action", "confidence", "stop", "target"))
-            codes = np.array([places[reason] for reason in reasons], np.int16)
-            signals[strategy, market] = SignalColumns(*(np.ascontiguousarray(each) for each in columns), codes, words)
-    rules = all_rules_as_of(desk.stores.database, markets, 2**42)
-    return Recorded(start_ms, end_ms, candles, signals, rules)
+            places = {words: place for place, words in enumerate(dict.fromkeys(reasons))}
+            codes = np.array([places[words] for words in reasons], np.int16)
+            columns = (np.ascontiguousarray(table[name].to_numpy()) for name in COLUMNS)
+            signals[strategy, market] = SignalColumns(*columns, codes, tuple(places))
+    rules = all_rules_as_of(desk.stores.database, markets, end_ms + DAY_MS)
+    return Recorded(folder, timeframe, start_ms, end_ms, candles, signals, rules)
 
 
 def _first(columns: SignalColumns, rows: int) -> SignalColumns:
-    parts = (getattr(columns, name)[:rows] for name in ("action", "confidence", "stop", "target", "reason_codes"))
+    parts = (getattr(columns, name)[:rows] for name in (*COLUMNS, "reason_codes"))
     return SignalColumns(*parts, columns.reasons)

@@ -1,10 +1,7 @@
 """The backtest of an account, and what its ledger says beside it: fills and equity, digit for digit."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-
-import sqlalchemy as sa
 
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
@@ -17,7 +14,7 @@ from fks_assets.stores.ledger.balances import read_balances
 from fks_assets.stores.ledger.deals import read_deals
 from fks_assets.stores.ledger.fills import read_fills
 from fks_assets.stores.ledger.orders import read_orders
-from fks_assets_tests.scenarios.recorded_signals import HOUR, Recorded
+from fks_assets_tests.scenarios.recorded_signals import Recorded
 
 REASONS = {0: "entry", **{int(reason): reason.name.lower() for reason in ExitReason}}
 LEGS = {OrderLeg.ENTRY: "entry", OrderLeg.STOP: "stop", OrderLeg.TARGET: "target", OrderLeg.EXIT: "signal"}
@@ -48,11 +45,10 @@ class Told:
 def backtest_tells(recorded: Recorded, rules: AccountRules) -> Told:
     """Return what the backtest of the account books. The last bar is left out: a backtest leaves its positions there."""
     series = {
-        market: MarketSeries(market.key, HOUR, candles, (recorded.rules[market],)) for market, candles in recorded.candles.items()
+        market: MarketSeries(market.key, recorded.timeframe, candles, (recorded.rules[market],))
+        for market, candles in recorded.candles.items()
     }
-    legs = [
-        Leg(strategy, series[market], signals, rules.leg_rules()) for (strategy, market), signals in recorded.signals.items()
-    ]
+    legs = [Leg(strategy, series[market], signals, rules.leg_rules()) for (strategy, market), signals in recorded.signals.items()]
     book = Book(tuple(legs), rules.book_rules())
     result = run_backtest(book)
     exact = exact_equity(book, result)
@@ -70,19 +66,18 @@ def backtest_tells(recorded: Recorded, rules: AccountRules) -> Told:
     return Told(sorted(fills), equity)
 
 
-def ledger_tells(database: Database, account: str, end_ms: int) -> Told:
-    """Return what the ledger has of the account before a time; its balances were taken a millisecond before a candle's close."""
+def ledger_tells(database: Database, account: str, recorded: Recorded) -> Told:
+    """Return what the ledger has of the account. Its balances were taken a millisecond before the close of each candle."""
+    step = recorded.timeframe.milliseconds
     deals = {deal.id: deal for deal in read_deals(database, account=account)}
     orders = {order.id: order for order in read_orders(database, account=account)}
     fills = []
     for fill in read_fills(database, account=account):
         order = orders[fill.order_id]
         deal = deals[order.deal_id]
-        time = fill.traded_at + 1 if (fill.traded_at + 1) % HOUR.milliseconds == 0 else fill.traded_at
+        time = -(-fill.traded_at // step) * step
         side = 1 if fill.side == "BUY" else -1
-        booked = Booked(
-            time, deal.strategy, fill.market.key, LEGS[order.leg], side, fill.price, fill.quantity, fill.fee
-        )
-        fills.append(booked)
-    closes = (each for each in read_balances(database, account) if (each.at + 1) % HOUR.milliseconds == 0)
-    return Told(sorted(fills), {each.at + 1: each.equity for each in closes if each.at + 1 < end_ms})
+        reason = LEGS[order.leg]
+        fills.append(Booked(time, deal.strategy, fill.market.key, reason, side, fill.price, fill.quantity, fill.fee))
+    closes = (each for each in read_balances(database, account) if (each.at + 1) % step == 0)
+    return Told(sorted(fills), {each.at + 1: each.equity for each in closes if each.at + 1 < recorded.end_ms})

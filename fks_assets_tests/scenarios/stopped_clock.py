@@ -90,17 +90,27 @@ def database_of_a_module(postgres_home: Path, name: str) -> Iterator[str]:
 
 
 @contextmanager
-def stopped_desk(home: Path, database_url: str, start_ms: int, *, history_days: int, **values: str) -> Iterator[StoppedDesk]:
-    """Give an empty desk of four markets whose local clock follows `now_ms`; `values` are further settings."""
+def stopped_desk(
+    home: Path,
+    database_url: str,
+    start_ms: int,
+    *,
+    history_days: int,
+    symbols: Sequence[str] = SYMBOLS,
+    timeframe: str = "1h",
+    replay: Path | None = None,
+    **values: str,
+) -> Iterator[StoppedDesk]:
+    """Give an empty desk whose local clock follows `now_ms`; `values` are further settings."""
     home.mkdir(exist_ok=True)
-    with running_simulator(speed=0, start_ms=start_ms) as simulator, pytest.MonkeyPatch.context() as patch:
+    with running_simulator(speed=0, start_ms=start_ms, replay=replay) as simulator, pytest.MonkeyPatch.context() as patch:
         desk = build_desk(
             home,
             database_url,
             simulator.url,
-            symbols=SYMBOLS,
-            TIMEFRAMES="1h",
-            HISTORY_DAYS__1h=str(history_days),
+            symbols=symbols,
+            TIMEFRAMES=timeframe,
+            **{f"HISTORY_DAYS__{timeframe}": str(history_days)},
             **values,
         )
         stopped = StoppedDesk(desk, simulator, start_ms)

@@ -104,6 +104,20 @@ def test_a_book_over_two_markets_holds_both_and_one_without_candles_is_named(sto
         backtest(stores, named(stores, "breakout"), [btc], H1, FROM + 3650 * DAY, END + 3650 * DAY, skip_missing=True)
 
 
+def test_what_is_not_known_of_funding_is_counted_and_said_and_spot_owes_none(stores: Stores) -> None:
+    """C23: fundings every eight hours, counted from the times of the trades themselves."""
+    btc, _ = stores.settings.market_list()
+    spot = backtest(stores, named(stores, "technical"), [btc], H1, FROM, END)
+    assert spot.funding_known_pct is None and not [note for note in spot.notes if "funding" in note]
+    test = backtest(stores, named(stores, "technical"), [btc], H1, FROM, END, rules=DESK_RULES.model_copy(update={"short": True}))
+    trades, interval = test.result.trades, 8 * HOUR
+    due = int((trades.exit_time // interval - trades.entry_time // interval).sum())
+    assert due > 20 and test.funding_known_pct == 0 and test.outcome()["funding_known_pct"] == 0
+    [note] = [note for note in test.notes if "funding" in note]
+    assert note.startswith("0 % of the funding is known: ") and f"through {due:,} fundings" in note
+    assert test.performance.funding_paid == 0
+
+
 def test_trading_rules_are_those_of_the_time_of_each_fill(stores: Stores) -> None:
     btc, _ = stores.settings.market_list()
     change = FROM + 20 * DAY

@@ -241,7 +241,7 @@ def test_people_get_the_figures_side_by_side(desk: Desk) -> None:
     assert answer.exit_code == 0, answer.output
     lines = answer.stdout.splitlines()
     assert lines[0].startswith("breakout_") and "(SIMULATED)" in lines[0]
-    [figure] = [line.split() for line in lines if line.startswith("total_trades ")]
+    [figure] = [line.split() for line in lines if line.startswith("Trades ") and not line.startswith("Trades that differ")]
     assert [float(value) for value in figure[1:3]] == [
         backtest(
             desk.stores,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,7 +13,7 @@ from fks_assets import clock
 from fks_assets.assets.trading.backtest_run import backtest
 from fks_assets.assets.trading.in_force import strategy_named
 from fks_assets.assets.trading.promotion import may_trade
-from fks_assets.clock import to_ms
+from fks_assets.clock import iso, to_ms
 from fks_assets.definitions import build_definitions
 from fks_assets.partitions import strategy_day_range, tags_of_today
 from fks_assets.quant.strategies.registry import STRATEGIES, create_strategy, register_folder
@@ -91,11 +92,14 @@ def desk_with(home: Path, database_url: str, own: Sequence[str]) -> Desk:
     return desk
 
 
-def run(desk: Desk, job: str, *, scheduled: bool = True, **tags: str) -> dg.ExecuteInProcessResult:
+def run(
+    desk: Desk, job: str, *, scheduled: bool = True, config: dict[str, Any] | None = None, **tags: str
+) -> dg.ExecuteInProcessResult:
     wanted = tags_of_today(job, TODAY) | {name.replace("__", "/"): value for name, value in tags.items()}
     return desk.definitions.resolve_job_def(job).execute_in_process(
         instance=desk.instance,
         tags=wanted | ({"dagster/schedule_name": f"{job}_schedule"} if scheduled else {}),
+        run_config={} if config is None else {"ops": {f"{job}s": {"config": config}}},
         raise_on_error=False,
     )
 
@@ -135,6 +139,19 @@ def test_each_day_every_strategy_gets_its_own_backtest_with_a_tear_sheet(
     assert len(desk.events("backtests")) == 4, "a person gets an answer"
 
 
+@pytest.mark.parametrize("days", [1, 42])
+def test_the_days_looked_at_are_a_parameter(home: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    """X5: the previous day alone, the last 1000 hours, or any other number of days; the day itself is never among them."""
+    stand_at(monkeypatch, f"{TODAY}T00:10")
+    desk = desk_with(home, database_url, [])
+    assert run(desk, "backtest", config={"lookback_days": days}).success
+    for result in newest_results(desk.stores.database).values():
+        assert (result.document["start"], result.document["end"]) == (iso(END - days * DAY), iso(END))
+        assert result.document["metrics"]["days"] == days
+    refused = run(desk, "backtest", config={"lookback_days": 0})
+    assert not refused.success and "lookback_days must be at least 1, was 0" in said(refused)
+
+
 def test_parameter_sets_of_one_strategy_are_backtested_side_by_side(
     home: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,10 +184,12 @@ def test_a_strategy_that_fails_does_not_stop_the_rest(home: Path, database_url: 
     assert (summary["status"], summary["total_strategies"], summary["processed"], summary["errors"]) == (
         "completed_with_errors", 3, 2, 1,
     )  # fmt: skip
-    assert summary["details"][f"{TODAY}|always_breaks"] == "RuntimeError: out of luck"
+    line = MODULE.split("{rule}")[0].count("\n") + 1
+    words = f"strategy always_breaks: line {line}: RuntimeError: out of luck"
+    assert summary["details"][f"{TODAY}|always_breaks"] == words
     assert set(newest_results(desk.stores.database)) == {"technical", "breakout"}
     by_person = run(desk, "backtest", scheduled=False)
-    assert not by_person.success and "1 of 3 partitions failed: 2026-03-12|always_breaks: out of luck" in said(by_person)
+    assert not by_person.success and f"1 of 3 partitions failed: 2026-03-12|always_breaks: {words}" in said(by_person)
     assert run(desk, "validation").success
     [told] = read_notifications(desk.stores.database, ["strategy_not_judged"])
     assert told.message == "strategy always_breaks could not be judged and stays as it is: it has no backtest of 2026-03-12"

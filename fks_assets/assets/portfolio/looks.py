@@ -87,17 +87,17 @@ def look_at_deals(context: "dg.AssetExecutionContext", floor: "Floor", stores: "
             give_up_unexecuted(connection, account, rules, at_ms=floor.clock())
     heard, unreadable = read_signals(stores.candles, heads, timeframe)
     heard.sort(key=lambda each: each.signal.action)
-    decided = asyncio.run(decide_signals(floor, account, heard, desk_obstacles(stores, floor.clock)))
+    decided = asyncio.run(decide_signals(floor, account, heard, desk_obstacles(floor)))
     decided.errors |= {place: str(error) for place, error in unreadable.items()}
     for (strategy, market), why in {**decided.errors, **decided.waiting}.items():
         context.log.warning(f"{name}: {strategy} in {market}: {why}")
-    deals = [deal_document(deal) for deal in read_deals(stores.database, account=name)][-ROWS_KEPT:]
+    deals = [deal_document(deal) for deal in read_deals(stores.database, account=name, newest=ROWS_KEPT)]
     summary = decided.summary(strategies)
     return AccountLook(
         rows=[{key: deal[key] for key in ("client_deal_id", "side", "price", "quantity", "refusal")} for deal in deals],
         inputs=_deal_inputs(stores, name, [each.source for each, made in decided.decisions if made.deal is not None], deals),
         metadata={
-            **_figures(stores, {"active deals": sum(deal["active"] for deal in deals), "new deals": len(decided.deals)}),
+            **_figures(stores, {"new deals": len(decided.deals)}),
             **table("deals", deals, _DEAL_COLUMNS),
             "strategies": summary,
         },
@@ -121,10 +121,10 @@ def look_at_orders(context: "dg.AssetExecutionContext", floor: "Floor", stores: 
 
     if account.mode is not Mode.ALERT:
         asyncio.run(trade())
-    orders = [order_document(order) for order in read_orders(stores.database, account=name)]
-    still_open = [order for order in orders if order["active"]]
+    orders = [order_document(order) for order in read_orders(stores.database, account=name, newest=ROWS_KEPT)]
+    still_open = [order_document(order) for order in read_orders(stores.database, account=name, active=True)]
     return AccountLook(
-        rows=[{key: order[key] for key in ("client_order_id", "status", "executed_quantity")} for order in orders[-ROWS_KEPT:]],
+        rows=[{key: order[key] for key in ("client_order_id", "status", "executed_quantity")} for order in orders],
         inputs=input_of(stores, DEALS, name),
         metadata={
             **_figures(stores, {"open orders": len(still_open), **_worded(summary)}),
@@ -151,18 +151,17 @@ def look_at_fills(context: "dg.AssetExecutionContext", floor: "Floor", stores: "
 
     if account.mode is not Mode.ALERT and not is_fresh:
         asyncio.run(settle())
-    fills = [fill_document(fill) for fill in read_fills(stores.database, account=name)]
+    fills = [fill_document(fill) for fill in read_fills(stores.database, account=name, newest=ROWS_KEPT)]
     return AccountLook(
-        rows=[{key: fill[key] for key in ("market", "trade_id", "price", "quantity", "fee")} for fill in fills[-ROWS_KEPT:]],
+        rows=[{key: fill[key] for key in ("market", "trade_id", "price", "quantity", "fee")} for fill in fills],
         inputs=input_of(stores, ORDERS, name),
-        metadata={**_figures(stores, {"fills": len(fills)}), **table("last fills", fills, _FILL_COLUMNS)},
-        summary={"fills": len(fills)},
+        metadata={**_figures(stores, {"fills shown": len(fills)}), **table("last fills", fills, _FILL_COLUMNS)},
+        summary={"fills shown": len(fills)},
     )
 
 
 def look_at_positions(context: "dg.AssetExecutionContext", floor: "Floor", stores: "Stores", name: str) -> AccountLook:
     """Mark the open positions with the newest prices (S2.3); tell a person whose stop or target is reached (S1.1)."""
-    from fks_assets.desk.alerts import protect_alerts
     from fks_assets.desk.valuing import mark_positions
     from fks_assets.stores.ledger.positions import read_positions
 
@@ -170,14 +169,11 @@ def look_at_positions(context: "dg.AssetExecutionContext", floor: "Floor", store
     marks = asyncio.run(mark_positions(floor, account))
     for market in marks.missing:
         context.log.warning(f"{name}: {market} has no price now, its position keeps its last mark")
-    if account.mode is Mode.ALERT:
-        with stores.database.transaction() as connection:
-            protect_alerts(connection, name, marks.quotes, at_ms=floor.clock())
-    positions = [position_document(position) for position in read_positions(stores.database, account=name)]
-    held = [position for position in positions if position["open"]]
+    positions = [position_document(position) for position in read_positions(stores.database, account=name, newest=ROWS_KEPT)]
+    held = [position_document(position) for position in read_positions(stores.database, account=name, is_open=True)]
     prices = [InputRef("prices", market.key, f"{quote.close!r} at {quote.at_ms}") for market, quote in marks.quotes.items()]
     return AccountLook(
-        rows=[{key: value for key, value in position.items() if key != "marked_at"} for position in positions[-ROWS_KEPT:]],
+        rows=[{key: value for key, value in position.items() if key != "marked_at"} for position in positions],
         inputs=[*input_of(stores, FILLS, name), *prices],
         metadata={
             **_figures(stores, {"open positions": len(held)}),

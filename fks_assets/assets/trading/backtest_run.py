@@ -1,6 +1,5 @@
 """A backtest at the desk: read the store, let the strategy judge, run the book, measure it against holding the same markets."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,7 +11,8 @@ from fks_assets.assets.trading.in_force import StrategyInForce
 from fks_assets.assets.trading.series import SeriesRead, read_series
 from fks_assets.clock import iso
 from fks_assets.errors import InsufficientData, InvalidInput
-from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
+from fks_assets.ids import document_hash
+from fks_assets.quant.backtest.book import Book, Funding, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.backtest.results import BacktestResult
 from fks_assets.quant.backtest.rules import BookRules, LegRules, Sizing
@@ -32,6 +32,8 @@ from fks_assets.stores.lineage import InputRef
 # A spot market cannot be sold short; the stake is S3.10's min(confidence * 50, 50) % and S3.17 allows ten trades a day.
 DESK_RULES = LegRules(sizing=Sizing(kind="confidence"), short=False, daily_trades=10, tie_rule="finer")
 LARGEST_SERIES = 5_000_000
+# Perpetual markets charge funding every eight hours. No rates are stored: what falls due is counted, and counts as unknown.
+UNKNOWN_FUNDING = Funding(8 * 3_600_000, np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +76,12 @@ class Backtest:
     @property
     def content_hash(self) -> str:
         """The SHA-256, in hexadecimal, of everything that the backtest says, whatever else its inputs held."""
-        return sha256(json.dumps(self.outcome(), sort_keys=True).encode()).hexdigest()
+        return document_hash(self.outcome())
+
+    @property
+    def funding_known_pct(self) -> float | None:
+        """The share of fundings with a known rate, of those that positions were held through; None where none fell due."""
+        return 100 * self.result.funding_coverage if any(leg.funding_due for leg in self.result.legs) else None
 
     @property
     def notes(self) -> list[str]:
@@ -101,6 +108,11 @@ class Backtest:
             notes.append(
                 f"{result.ambiguous_candles:,} candles reached both the stop and the target; finer candles decided "
                 f"{result.decided_by_finer:,} of them, the pessimistic rule {open_ties:,}."
+            )
+        if self.funding_known_pct is not None:
+            notes.append(
+                f"{self.funding_known_pct:.0f} % of the funding is known: positions short or with leverage were held through "
+                f"{sum(leg.funding_due for leg in result.legs):,} fundings, and those without a stored rate count as 0."
             )
         early = sum(leg.before_rules for leg in result.legs)
         if early:
@@ -129,6 +141,7 @@ class Backtest:
             "signals_refused": {reason.name.lower(): count for reason, count in self.result.refused.items()},
             "ambiguous_candles": self.result.ambiguous_candles,
             "decided_by_finer": self.result.decided_by_finer,
+            "funding_known_pct": self.funding_known_pct,
             "order_list_hash": self.result.order_list_hash,
             "ruined_at": iso(self.ruined_ms),
         }
@@ -186,7 +199,7 @@ def backtest(
         candles=candles,
         left_out={market.key: reason for market, reason in missing.items()},
         without_rules=tuple(market.key for market, series in found.items() if not series.rules),
-        unjudged=sum(leg.signals.count_of(TOO_LITTLE_HISTORY) for leg in legs),
+        unjudged=sum(_unjudged(leg.signals) for leg in legs),
         inputs=tuple(sorted(ref for series in found.values() for ref in series.inputs)),
     )
 
@@ -229,8 +242,15 @@ def judge(subject: StrategyInForce, series: SeriesRead) -> SignalColumns:
 
 
 def _leg(subject: StrategyInForce, series: SeriesRead, timeframe: Timeframe, rules: LegRules) -> Leg:
-    market = MarketSeries(series.market.key, timeframe, series.period, series.rules, finer=series.finer)
+    spot = rules.leverage == 1 and not rules.short
+    funding = None if spot else UNKNOWN_FUNDING
+    market = MarketSeries(series.market.key, timeframe, series.period, series.rules, funding=funding, finer=series.finer)
     return Leg(subject.name, market, judge(subject, series), rules)
+
+
+def _unjudged(signals: SignalColumns) -> int:
+    reason = [place for place, words in enumerate(signals.reasons) if words == TOO_LITTLE_HISTORY]
+    return int(np.isin(signals.reason_codes, reason).sum())
 
 
 def _holding(time: np.ndarray, candles: Mapping[str, Candles], timeframe: Timeframe, start_ms: int) -> Curve:
@@ -249,13 +269,10 @@ def _finer(stores: Stores, timeframe: Timeframe) -> Timeframe | None:
     return max(smaller, key=lambda each: each.milliseconds, default=None)
 
 
-def _what_to_do(
-    settings: Settings, missing: Mapping[Market, str], timeframe: Timeframe, start_ms: int, end_ms: int
-) -> str:
+def _what_to_do(settings: Settings, missing: Mapping[Market, str], timeframe: Timeframe, start_ms: int, end_ms: int) -> str:
     named = ", ".join(market.key for market in missing)
     words = f"no {timeframe} candles of {named} are stored for {iso(start_ms)} to {iso(end_ms)}: "
-    if timeframe.name not in settings.timeframes:
-        return f"{words}this desk keeps {', '.join(settings.timeframes)}"
-    if not any(settings.is_desk_market(market) for market in missing):
-        return f"{words}they are not of this desk, which has {', '.join(each.key for each in settings.market_list())}"
+    if timeframe.name not in settings.timeframes or not any(settings.is_desk_market(market) for market in missing):
+        kept = f"{', '.join(settings.timeframes)} of {', '.join(each.key for each in settings.market_list())}"
+        return f"{words}this desk loads {kept}; `fks import` brings those of files"
     return f"{words}`fks sync` loads the kept history, `fks backfill --from` an older one, `fks import` those of files"

@@ -14,6 +14,7 @@ from fks_assets.assets.events import (
 )
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.clock import now_ms
+from fks_assets.errors import in_words
 from fks_assets.partitions import day_of, strategy_day_partitions, strategy_day_range
 from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
@@ -77,7 +78,7 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
         stores: dg.ResourceParam[Stores],
         reports: dg.ResourceParam[Reports],
     ):
-        from fks_assets.assets.trading.daily import in_words, run_strategy_day
+        from fks_assets.assets.trading.daily import run_strategy_day
 
         by_person = asked_by_a_person(context)
         with final_errors():
@@ -180,7 +181,6 @@ def _metadata(stores: Stores, found: "DayOfStrategy") -> dict[str, Any]:
 
 
 def _found_parameters(found: "DayOfStrategy") -> dict[str, Any]:
-    from fks_assets.assets.trading.daily import in_words
     from fks_assets.assets.trading.search_presentation import picture_of_trials, search_row
 
     if not found.searches and not found.not_searched:

@@ -10,7 +10,7 @@ from fks_assets.assets.trading.in_force import StrategyInForce, moment_of, strat
 from fks_assets.assets.trading.presentation import html_of
 from fks_assets.assets.trading.search_run import Searched, ground_of, keep_search, search_parameters
 from fks_assets.clock import MILLISECONDS_PER_DAY
-from fks_assets.errors import InvalidInput, TradingError
+from fks_assets.errors import InvalidInput
 from fks_assets.partitions import day_window
 from fks_assets.quant.markets import Market
 from fks_assets.quant.optimisation import SearchRules
@@ -155,9 +155,3 @@ def _record(stores: Stores, found: DayOfStrategy, code_version: str, run_id: str
                 )
             ],
         )
-
-
-def in_words(error: Exception) -> str:
-    """Return an error in one line; one that is not the desk's own with its type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, TradingError) else f"{type(error).__name__}: {text}"

@@ -1,6 +1,5 @@
 """Evaluate markets (S4.2, S4.3): read what is stored of the newest closed candle and form a trade idea of it."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ import numpy as np
 
 from fks_assets.assets.trading.in_force import strategies_in_force
 from fks_assets.clock import iso, now_ms
-from fks_assets.ids import stable_id
+from fks_assets.errors import in_words
+from fks_assets.ids import document_hash, stable_id
 from fks_assets.quant.idea_rules import IdeaRules
 from fks_assets.quant.idea_scores import Trend, Voice
 from fks_assets.quant.ideas import ACTIONS, VALID_TIMEFRAMES, Idea, expiry_of, form_idea, places_of
@@ -92,7 +92,7 @@ class Evaluation:
     @property
     def content_hash(self) -> str:
         """The SHA-256, in hexadecimal, of all that is said, whenever that was."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+        return document_hash(self._content())
 
     def document(self) -> dict[str, Any]:
         """Return the evaluation for a JSON document, the best idea first."""
@@ -127,8 +127,6 @@ def evaluate_markets(
         try:
             found = stored.idea_of(market)
         except Exception as error:
-            from fks_assets.assets.trading.daily import in_words
-
             errors[market] = in_words(error)
             continue
         if isinstance(found, Idea):

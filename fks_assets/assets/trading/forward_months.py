@@ -1,9 +1,7 @@
 """Walk-forward windows of the desk: parameters chosen on the days before a month, tried in the month, and recorded."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from fks_assets.assets.trading.backtest_run import DESK_RULES
@@ -12,7 +10,7 @@ from fks_assets.assets.trading.in_force import OF_THE_SETTINGS, StrategyInForce
 from fks_assets.assets.trading.search_run import Ground, ground_of
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso
 from fks_assets.errors import InsufficientData
-from fks_assets.ids import stable_id
+from fks_assets.ids import document_hash, stable_id
 from fks_assets.quant.backtest.rules import BookRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.optimisation import Found, SearchRules
@@ -69,12 +67,7 @@ class MonthOfStrategy:
     @property
     def content_hash(self) -> str:
         """The SHA-256, in hexadecimal, of everything that the window says."""
-        return hash_of(self.document)
-
-
-def hash_of(document: dict[str, Any]) -> str:
-    """Return the SHA-256, in hexadecimal, of a JSON document."""
-    return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        return document_hash(self.document)
 
 
 def run_month(stores: Stores, strategy: str, month: str, plan: Plan, *, code_version: str, run_id: str) -> MonthOfStrategy:
@@ -109,7 +102,7 @@ def run_month(stores: Stores, strategy: str, month: str, plan: Plan, *, code_ver
                 document=document,
                 code_version=subject.code_version,
                 settings_hash=plan.settings_hash,
-                content_hash=hash_of(document),
+                content_hash=document_hash(document),
                 run_id=run_id,
             ),
         )
@@ -119,7 +112,7 @@ def run_month(stores: Stores, strategy: str, month: str, plan: Plan, *, code_ver
                 RecordedInputs(
                     asset=ASSET,
                     partition=f"{month}|{strategy}",
-                    content_hash=hash_of(document),
+                    content_hash=document_hash(document),
                     code_version=f"{code_version} {subject.code_version}",
                     settings_hash=plan.settings_hash,
                     run_id=run_id,

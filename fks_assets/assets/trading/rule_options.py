@@ -1,7 +1,8 @@
 """Trading rules of a backtest by name, as people type them: `sizing.kind=fraction`, `costs.slippage=0.0005`, `short=true`."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fks_assets.assets.trading.backtest_run import DESK_RULES
@@ -46,15 +47,18 @@ def rules_from(values: Mapping[str, Any]) -> tuple[LegRules, BookRules]:
         elif key in OF_THE_BOOK:
             book[key] = float(value) if key == "initial_cash" and isinstance(value, int) else value
         elif key == "partial_exits" and isinstance(value, list) and all(isinstance(each, dict) for each in value):
-            leg[key] = tuple(PartialExit(**each) for each in value)
+            with _errors_of(key):
+                leg[key] = tuple(PartialExit(**each) for each in value)
         elif key in LegRules.model_fields and key not in GROUPS:
             leg[key] = value
         else:
             raise InvalidInput(f"rule {key!r} is unknown; known: {', '.join(known_rules())}")
     if grouped["sizing"]:
-        leg["sizing"] = Sizing(**_changed(DESK_RULES.sizing, grouped["sizing"]))
+        with _errors_of("sizing"):
+            leg["sizing"] = Sizing(**_changed(DESK_RULES.sizing, grouped["sizing"]))
     if grouped["costs"]:
-        book["costs"] = Costs(**grouped["costs"])
+        with _errors_of("costs"):
+            book["costs"] = Costs(**grouped["costs"])
     return LegRules(**leg), BookRules(**book)
 
 
@@ -62,6 +66,15 @@ def known_rules() -> list[str]:
     """Return every name that `rules_from` takes."""
     own = [name for name in LegRules.model_fields if name not in GROUPS]
     return [*own, *OF_THE_BOOK, *(f"{group}.{name}" for group, model in GROUPS.items() for name in model.model_fields)]
+
+
+@contextmanager
+def _errors_of(group: str) -> Iterator[None]:
+    """Let an error say of which group its fields are: `size` is one in several."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{group}: {error}") from None
 
 
 def _changed(sizing: Sizing, values: Mapping[str, Any]) -> dict[str, Any]:

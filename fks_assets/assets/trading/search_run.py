@@ -1,9 +1,7 @@
 """A search of parameters at the desk: read the store, search, say what the best is worth, and record it for people to judge."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +10,7 @@ from fks_assets.assets.trading.backtest_run import DESK_RULES, hash_of_inputs, r
 from fks_assets.assets.trading.in_force import StrategyInForce
 from fks_assets.assets.trading.series import SeriesRead
 from fks_assets.clock import iso
+from fks_assets.ids import document_hash
 from fks_assets.quant.backtest.book import MarketSeries
 from fks_assets.quant.backtest.rules import BookRules, LegRules
 from fks_assets.quant.markets import Market
@@ -75,7 +74,7 @@ class Searched:
     @property
     def content_hash(self) -> str:
         """The SHA-256, in hexadecimal, of everything that the search says."""
-        return sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()
+        return document_hash(self.document())
 
     def figures(self) -> dict[str, Any]:
         """Return what was searched and found for a JSON document, without the ground."""

@@ -1,6 +1,5 @@
 """Daily: which strategies are in force with which parameters, and a hash of each, so that any day can be looked up later."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import dagster as dg
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.clock import now_ms
+from fks_assets.ids import document_hash
 from fks_assets.partitions import day_of, day_partitions
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
@@ -84,8 +84,7 @@ def build_strategy_parameters(settings: Settings) -> ScheduledAsset:
 
 
 def _hash(in_force: "Mapping[str, StrategyInForce]") -> str:
-    documents = [subject.document() for _, subject in sorted(in_force.items())]
-    return hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
+    return document_hash([subject.document() for _, subject in sorted(in_force.items())])
 
 
 def _table(in_force: "Mapping[str, StrategyInForce]") -> dg.TableMetadataValue:

@@ -1,7 +1,5 @@
 """Daily at 01:00: certificates for what has none, then each strategy is judged by its own backtest of the day."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,7 @@ from fks_assets.assets.events import PartitionReport, asked_by_a_person, finishe
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.assets.trading.backtests import usual_timeframe
 from fks_assets.clock import now_ms
+from fks_assets.ids import document_hash
 from fks_assets.partitions import day_of, day_partitions
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
@@ -102,8 +101,7 @@ def build_strategy_validation(settings: Settings) -> ScheduledAsset:
 
 
 def _hash(verdicts: "Sequence[Verdict]") -> str:
-    documents = [{**verdict.document(), "disabled_now": None} for verdict in verdicts]
-    return hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
+    return document_hash([{**verdict.document(), "disabled_now": None} for verdict in verdicts])
 
 
 def _record(day: str, verdicts: "Sequence[Verdict]", content_hash: str, run_id: str) -> RecordedInputs:

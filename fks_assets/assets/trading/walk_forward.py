@@ -16,6 +16,7 @@ from fks_assets.assets.events import (
 from fks_assets.assets.jobs import ScheduledAsset
 from fks_assets.assets.trading.backtests import usual_timeframe
 from fks_assets.clock import now_ms
+from fks_assets.errors import in_words
 from fks_assets.partitions import last_month, strategy_month_partitions, strategy_month_range
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
@@ -60,7 +61,6 @@ def build_walk_forward(settings: Settings) -> ScheduledAsset:
         dagster_type=dg.Nothing,
     )
     def walk_forward(context: dg.AssetExecutionContext, config: WalkForwardConfig, stores: dg.ResourceParam[Stores]):
-        from fks_assets.assets.trading.daily import in_words
         from fks_assets.assets.trading.forward_months import run_month
         from fks_assets.assets.trading.in_force import strategies_in_force
 

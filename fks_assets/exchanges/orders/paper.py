@@ -39,7 +39,7 @@ QuoteSource = Callable[[Market], Awaitable[Quote]]
 class PaperVenue:
     """Takes orders on paper. `quotes` gives the live price of a market or raises: a missing price is never made up."""
 
-    features = Features(oco=True, stop_market=True, stop_limit=True, take_profit=True, replace=True)
+    features = Features(oco=True, stop_market=True, stop_limit=True, take_profit=True, replace=True, certain=True)
     validity_ms = 0
 
     def __init__(

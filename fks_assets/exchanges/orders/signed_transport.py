@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import aiohttp
 from yarl import URL
 
-from fks_assets.errors import ExchangeUnavailable, InvalidResponse, NotSent, RateLimited
+from fks_assets.errors import ExchangeError, ExchangeUnavailable, InvalidResponse, NotSent, RateLimited
 from fks_assets.exchanges.answers import Answer, used_weight
 from fks_assets.exchanges.budget import RateBudget
 from fks_assets.exchanges.orders.signing import SignedRequest
@@ -51,30 +51,40 @@ class SignedTransport(HttpTransport):
             raise NotSent(f"the connection to {self._profile.name} is closed", exchange=self._profile.name, endpoint=endpoint)
         seconds = self._profile.deadline_seconds if seconds is None else seconds
         async with self._turn:
-            request = sign()
-            sent_at = time.monotonic()
-            try:
-                async with (
-                    asyncio.timeout(seconds),
-                    self._session.request(
-                        request.method,
-                        URL(request.url, encoded=True),
-                        data=request.body,
-                        headers=dict(request.headers),
-                        allow_redirects=False,
-                    ) as response,
-                ):
-                    body = redacted_body(await self._body(response, endpoint), *request.marks)
-                    reason = redacted_body((response.reason or "").encode("latin-1", "replace"), *request.marks).decode("latin-1")
-                    return Answer(response.status, reason, response.headers, body, sent_at, time.monotonic())
-            except TimeoutError:
-                raise self._unavailable(endpoint, f"gave no complete answer within {seconds:.1f} s") from None
-            except aiohttp.ClientConnectorError as error:
-                fault = error.os_error.strerror or type(error.os_error).__name__
-                message = f"{self._profile.name} {endpoint} cannot be reached: {fault}"
-                raise NotSent(message, exchange=self._profile.name, endpoint=endpoint) from None
-            except (aiohttp.ClientError, OSError) as error:
-                raise self._unavailable(endpoint, f"broke the connection: {type(error).__name__}") from None
+            outcome = await self._outcome(self._session, sign(), endpoint, seconds)
+        if isinstance(outcome, Answer):
+            return outcome
+        # Raised out here: the frames in which it came about know the URL with its signature.
+        raise outcome.with_traceback(None)
+
+    async def _outcome(
+        self, session: aiohttp.ClientSession, request: SignedRequest, endpoint: str, seconds: float
+    ) -> Answer | ExchangeError:
+        sent_at = time.monotonic()
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                session.request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    data=request.body,
+                    headers=dict(request.headers),
+                    allow_redirects=False,
+                ) as response,
+            ):
+                body = redacted_body(await self._body(response, endpoint), *request.marks)
+                reason = redacted_body((response.reason or "").encode("latin-1", "replace"), *request.marks).decode("latin-1")
+                return Answer(response.status, reason, response.headers, body, sent_at, time.monotonic())
+        except ExchangeError as error:
+            return error
+        except TimeoutError:
+            return self._unavailable(endpoint, f"gave no complete answer within {seconds:.1f} s")
+        except aiohttp.ClientConnectorError as error:
+            fault = error.os_error.strerror or type(error.os_error).__name__
+            message = f"{self._profile.name} {endpoint} cannot be reached: {fault}"
+            return NotSent(message, exchange=self._profile.name, endpoint=endpoint)
+        except (aiohttp.ClientError, OSError) as error:
+            return self._unavailable(endpoint, f"broke the connection: {type(error).__name__}")
 
     async def query(
         self,

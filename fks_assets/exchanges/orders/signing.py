@@ -17,6 +17,7 @@ from fks_assets.redaction import hide
 LARGEST_SKEW_MS = 1000
 RECEIVE_WINDOW_MS = 5000
 _SIGNATURE = re.compile(r"signature=([^&\s]+)")
+_CARRIED = re.compile(r"[ -~]*")
 _PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -134,7 +135,10 @@ class Signer:
         failure = ""
         try:
             built = self._client.sign(path, ["private" if private else "public"], method, dict(params))
-            return SignedRequest(method, built["url"], built["headers"] or {}, built["body"])
+            request = SignedRequest(method, built["url"], built["headers"] or {}, built["body"])
+            if all(_CARRIED.fullmatch(text) for text in (request.url, *request.headers.values())):
+                return request
+            failure = "it holds what a request cannot carry"
         except NotSent:
             raise
         except Exception as error:
@@ -151,4 +155,4 @@ class Signer:
 def _require_encryption(profile: ExchangeProfile) -> None:
     parts = urlsplit(profile.base_url or "https://")
     if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
-        raise InvalidInput(f"{profile.name} is reached at {parts.scheme}://{parts.hostname}: a key goes there over https:// alone")
+        raise InvalidInput(f"{profile.name} is reached at {parts.scheme}://{parts.hostname}: a key goes there by https:// only")

@@ -24,7 +24,7 @@ class Features:
     """What a venue offers.
 
     oco: stop and target as one order. stop_market, stop_limit, take_profit: orders that wait for a trigger price. replace: a
-    cancel and a new order in one call. trades: the account's executions can be asked for, and name their orders.
+    cancel and a new order in one call. certain: an order that it does not know was never taken, and never will be.
     """
 
     oco: bool
@@ -32,7 +32,7 @@ class Features:
     stop_limit: bool
     take_profit: bool
     replace: bool
-    trades: bool = True
+    certain: bool = False
 
     def takes(self, type_: OrderType) -> bool:
         """Return whether orders of this type can be placed."""

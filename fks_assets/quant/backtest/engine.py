@@ -49,7 +49,8 @@ class Run:
         self.account = np.zeros(1, layout.ACCOUNT)
         self.refused = np.zeros((len(legs), len(Refusal)), np.int64)
         self.equity = np.empty(bars)
-        self.cash, self.exposure = (np.empty(0 if only_figures else bars) for _ in range(2))
+        self.cash = np.empty(0 if only_figures else bars)
+        self.exposure = np.empty(0)
         self.trades = np.empty(most * exits, layout.TRADE)
         self.orders = np.empty(0 if only_figures else most * (exits + 1), layout.ORDER)
 
@@ -62,6 +63,7 @@ class Run:
         for record, beginning in self.beginning:
             record[:] = beginning
         self.refused.fill(0)
+        self.exposure = np.zeros(len(self.cash))  # the pass writes where there is some; pages it leaves alone cost nothing
         simulate(
             *self.market.columns,
             signals.row,

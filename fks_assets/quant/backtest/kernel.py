@@ -56,18 +56,19 @@ def first_bar_from(bar_time, bar, moment):
 
 @compiled
 def write_bars(first, end, equity, cash, gross, bar_equity, bar_cash, bar_exposure):
-    """Write the same values into the bars from `first` up to `end`; cash and exposure only where their columns are asked for."""
+    """Write the same values into the bars from `first` up to `end`: cash and exposure only where their columns are asked for, no
+    exposure of 0, which is there already.
+    """
     for bar in range(first, end):
         bar_equity[bar] = equity
     if len(bar_cash) == 0:
         return
     for bar in range(first, end):
         bar_cash[bar] = cash
-    exposure = 0.0
     if gross > 0.0:
         exposure = gross / equity if equity > 0.0 else inf
-    for bar in range(first, end):
-        bar_exposure[bar] = exposure
+        for bar in range(first, end):
+            bar_exposure[bar] = exposure
 
 
 @compiled

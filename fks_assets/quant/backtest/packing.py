@@ -1,5 +1,6 @@
 """A book as the arrays that the kernel reads. Nothing here decides anything: it only says the rules in the kernel's terms."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
         ("terms_", [len(each) for each in terms]),
         ("finer_", [0 if each.finer is None else len(each.finer) for each in series]),
     ):
-        ends = np.cumsum(lengths)
-        records[f"{name}end"], records[f"{name}first"] = ends, ends - lengths
+        ends = list(itertools.accumulate(lengths))
+        records[f"{name}end"], records[f"{name}first"] = ends, [0, *ends[:-1]]
     for record, each in zip(records, series, strict=True):
         own = each.costs or costs
         record["step"] = each.timeframe.milliseconds

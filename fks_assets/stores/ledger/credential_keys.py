@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fks_assets.errors import InvalidInput, SettingsError, StoreError
 from fks_assets.ids import unique_name
+from fks_assets.redaction import hide
 
 VARIABLE = "FKS_CREDENTIAL_KEY"
 FILE_NAME = "credential.key"
@@ -55,6 +56,10 @@ class KeyRing:
         """Return the key of an id, None if it is not here."""
         return next((key for key in self.keys if key.id == key_id), None)
 
+    def loaded_again(self) -> "KeyRing":
+        """Return the keys as their file has them now; those of the environment stay as they are. Raises as `load_keys`."""
+        return self if self.path is None else KeyRing(_read(self.path), self.path)
+
     def with_new_key(self) -> "KeyRing":
         """Return the ring to rotate to; its new key is in the file by then, before the old ones.
 
@@ -90,14 +95,25 @@ def load_keys(home: Path, environment: Mapping[str, str]) -> KeyRing:
     try:
         if not path.exists():
             _create(path)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    return KeyRing(_read(path), path)
+
+
+def _read(path: Path) -> tuple[CredentialKey, ...]:
+    try:
         if (mode := path.stat().st_mode & 0o777) & 0o077:
             raise StoreError(f"{path} may be read by others (mode {mode:o}): chmod 600 it, and rotate the credentials")
         keys = _parse(path.read_text(encoding="ascii").split())
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read or made: {getattr(error, 'strerror', None) or error}") from None
+        raise _unusable(path, error) from None
     if keys is None:
         raise StoreError(f"{path} holds no keys of {KEY_BYTES} bytes in base64: put the right file there")
-    return KeyRing(keys, path)
+    return keys
+
+
+def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> StoreError:
+    return StoreError(f"{path} cannot be read or made: {getattr(error, 'strerror', None) or 'it is no text'}")
 
 
 def _parse(texts: list[str]) -> tuple[CredentialKey, ...] | None:
@@ -114,6 +130,7 @@ def _parse(texts: list[str]) -> tuple[CredentialKey, ...] | None:
 
 
 def _key(material: bytes) -> CredentialKey:
+    hide(base64.b64encode(material).decode())
     return CredentialKey(hashlib.sha256(b"fks credential key\x00" + material).hexdigest()[:16], material)
 
 

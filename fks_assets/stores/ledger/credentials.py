@@ -1,7 +1,9 @@
 """Keys of exchange accounts: AES-256-GCM in the database, bound to account and exchange; the key that opens them is not."""
 
 import json
+import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +11,14 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from fks_assets.errors import InvalidInput, StoreError
-from fks_assets.stores.database import Database
+from fks_assets.redaction import hide
+from fks_assets.stores.database import CREDENTIALS_LOCK, Database, one_process_at_a_time
 from fks_assets.stores.ledger.credential_keys import CredentialKey, KeyRing
 from fks_assets.stores.ledger.reading import locked_accounts, milliseconds, moment, reading
 
 NONCE_BYTES = 12
+# What the header of a request can carry.
+_CARRIED = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +64,23 @@ _REMOVE = sa.text(f"""
 def add_credential(connection: sa.Connection, keys: KeyRing, account: str, api_key: ApiKey, *, by: str, at_ms: int) -> Credential:
     """Store the key of an account, encrypted, in the caller's transaction.
 
-    Raises InvalidInput for an account that has one or is unknown, StoreError if other credentials were encrypted with a key that
-    is not among these: two keys in use would be one lost.
+    Raises InvalidInput for an account that has one or is unknown, and for a part that no request could carry; StoreError if other
+    credentials were encrypted with a key that is not among these: two keys in use would be one lost.
     """
+    parts = _checked({"key": api_key.key, "secret": api_key.secret, "password": api_key.password})
     row = locked_accounts(connection, [account]).get(account)
     if row is None:
         raise InvalidInput(f"account {account!r} is unknown")
     if not by.strip():
         raise InvalidInput("who adds the credential must be named, was empty")
     connection.execute(_LOCK)
+    # A rotation may have gone by since they were loaded; none gets past the lock.
+    keys = keys.loaded_again()
     for other in connection.execute(_SEALED, {"account": None}):
         if other.account == account:
             raise InvalidInput(f"account {account} has a credential: remove it first")
         _key_of(keys, other)
-    parts = {"key": api_key.key, "secret": api_key.secret, "password": api_key.password}
-    opened = json.dumps({name: part.get_secret_value() for name, part in parts.items() if part is not None})
-    sealed = _seal(keys.current, account, row.exchange, opened.encode())
+    sealed = _seal(keys.current, account, row.exchange, _plain(parts))
     values = {**sealed, "account": account, "exchange": row.exchange, "at": at_ms, "by": by}
     return Credential(*connection.execute(_INSERT, values).one())
 
@@ -85,7 +91,7 @@ def read_api_key(source: Database | sa.Connection, keys: KeyRing, account: str) 
         row = connection.execute(_SEALED, {"account": account}).first()
     if row is None:
         raise InvalidInput(f"account {account} has no credential: fks credentials add {account}")
-    parts = {name: SecretStr(part) for name, part in json.loads(_open(keys, row)).items()}
+    parts = _checked({name: SecretStr(part) for name, part in json.loads(_open(keys, row)).items()})
     return ApiKey(parts["key"], parts["secret"], parts.get("password"))
 
 
@@ -116,13 +122,29 @@ def encrypt_again(connection: sa.Connection, keys: KeyRing) -> int:
 def rotate(database: Database, keys: KeyRing) -> int:
     """Give all credentials a new key, in steps of which each may be the last: the old key is kept until nothing needs it.
 
-    Returns how many were encrypted again. Raises InvalidInput when the key comes from the environment with no new one before it.
+    One rotation goes on at a time. Returns how many were encrypted again. Raises InvalidInput when the key comes from the
+    environment with no new one before it.
     """
-    ring = keys.with_new_key()
-    with database.transaction() as connection:
-        changed = encrypt_again(connection, ring)
-    ring.forget_old_keys()
+    with one_process_at_a_time(database.url, CREDENTIALS_LOCK):
+        ring = keys.loaded_again().with_new_key()
+        with database.transaction() as connection:
+            changed = encrypt_again(connection, ring)
+        ring.forget_old_keys()
     return changed
+
+
+def _checked(parts: Mapping[str, SecretStr | None]) -> dict[str, SecretStr]:
+    """Return the parts that there are, which nothing here will say from now on."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    hide(*(part.get_secret_value() for part in given.values()))
+    for name, part in given.items():
+        if not _CARRIED.fullmatch(part.get_secret_value()):
+            raise InvalidInput(f"the API {name} must be of letters, digits and signs without spaces; was it pasted whole?")
+    return given
+
+
+def _plain(parts: Mapping[str, SecretStr]) -> bytes:
+    return json.dumps({name: part.get_secret_value() for name, part in parts.items()}).encode()
 
 
 def _seal(key: CredentialKey, account: str, exchange: str, opened: bytes) -> dict[str, Any]:

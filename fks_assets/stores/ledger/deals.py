@@ -94,14 +94,14 @@ _INSERT = sa.text(f"""
 """)  # noqa: S608 - constants only
 _BY_CLIENT_ID = sa.text(f"SELECT {_COLUMNS} FROM deals WHERE client_deal_id = :client_deal_id")  # noqa: S608 - constants only
 _SELECT = sa.text(f"""
-    SELECT {_COLUMNS} FROM deals
+    SELECT * FROM (SELECT {_COLUMNS} FROM deals
     WHERE (CAST(:ids AS bigint[]) IS NULL OR id = ANY (CAST(:ids AS bigint[])))
       AND (CAST(:account AS text) IS NULL OR account = :account)
       AND (CAST(:strategy AS text) IS NULL OR strategy = :strategy)
       AND (CAST(:market AS text) IS NULL OR market = :market)
       AND (CAST(:active AS boolean) IS NULL OR is_active = :active)
       AND (CAST(:since AS bigint) IS NULL OR created_at >= {moment(":since")})
-    ORDER BY id
+    ORDER BY id DESC LIMIT CAST(:newest AS bigint)) newest ORDER BY id
 """)  # noqa: S608 - constants only
 _NAMES = (
     "account",
@@ -194,8 +194,9 @@ def read_deals(
     active: bool | None = None,
     since_ms: int | None = None,
     ids: Sequence[int] | None = None,
+    newest: int | None = None,
 ) -> list[Deal]:
-    """Return deals, oldest first; None means all. `since_ms`: created then or later."""
+    """Return deals, oldest first; None means all. `since_ms`: created then or later; `newest`: only so many, the last ones."""
     values = {
         "ids": None if ids is None else list(ids),
         "account": account,
@@ -203,6 +204,7 @@ def read_deals(
         "market": None if market is None else market.key,
         "active": active,
         "since": since_ms,
+        "newest": newest,
     }
     with reading(source) as connection:
         return [_deal(row) for row in connection.execute(_SELECT, values)]

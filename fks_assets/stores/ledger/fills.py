@@ -58,6 +58,8 @@ class Fill:
 
 _COLUMNS = f"""f.id, f.account, f.exchange, f.market, f.trade_id, f.order_id, f.side, f.price, f.quantity, f.value, f.fee,
     f.fee_currency, f.is_maker, {milliseconds("f.traded_at")}, {milliseconds("f.recorded_at")}"""
+_NAMES = """id, account, exchange, market, trade_id, order_id, side, price, quantity, value, fee, fee_currency, is_maker,
+    traded_at, recorded_at"""
 _KNOWN = sa.text(f"""
     SELECT {_COLUMNS} FROM fills f JOIN unnest(CAST(:markets AS text[]), CAST(:trade_ids AS text[])) AS n (market, trade_id)
         ON f.market = n.market AND f.trade_id = n.trade_id
@@ -90,14 +92,14 @@ _SHORT = sa.text("""
     ORDER BY currency COLLATE "C" LIMIT 1
 """)
 _SELECT = sa.text(f"""
-    SELECT {_COLUMNS} FROM fills f JOIN orders o ON o.id = f.order_id
+    SELECT * FROM (SELECT {_COLUMNS} FROM fills f JOIN orders o ON o.id = f.order_id
     WHERE (CAST(:account AS text) IS NULL OR f.account = :account)
       AND (CAST(:market AS text) IS NULL OR f.market = :market)
       AND (CAST(:order_id AS bigint) IS NULL OR f.order_id = :order_id)
       AND (CAST(:deal_id AS bigint) IS NULL OR o.deal_id = :deal_id)
       AND (CAST(:since AS bigint) IS NULL OR f.traded_at >= {moment(":since")})
       AND (CAST(:until AS bigint) IS NULL OR f.traded_at < {moment(":until")})
-    ORDER BY f.traded_at, f.id
+    ORDER BY f.traded_at DESC, f.id DESC LIMIT CAST(:newest AS bigint)) AS newest ({_NAMES}) ORDER BY traded_at, id
 """)  # noqa: S608 - constants only
 _NEWEST = sa.text("""
     SELECT trade_id FROM fills WHERE account = :account AND market = :market ORDER BY traded_at DESC, id DESC LIMIT 1
@@ -144,8 +146,12 @@ def read_fills(
     deal_id: int | None = None,
     since_ms: int | None = None,
     until_ms: int | None = None,
+    newest: int | None = None,
 ) -> list[Fill]:
-    """Return fills by the time of their trades; None means all. `since_ms` is included, `until_ms` is not."""
+    """Return fills by the time of their trades; None means all. `since_ms` is included, `until_ms` is not.
+
+    `newest`: only so many, the last ones.
+    """
     values = {
         "account": account,
         "market": None if market is None else market.key,
@@ -153,6 +159,7 @@ def read_fills(
         "deal_id": deal_id,
         "since": since_ms,
         "until": until_ms,
+        "newest": newest,
     }
     with reading(source) as connection:
         return [_fill(row) for row in connection.execute(_SELECT, values)]

@@ -68,7 +68,7 @@ COLUMNS = f"""id, deal_id, account, exchange, market, client_order_id, exchange_
     stop_price, reference_price, quantity, executed_quantity, executed_sum, status, active, list_id, replaces, reason, epoch,
     {milliseconds("created_at")}, {milliseconds("submitted_at")}, {milliseconds("updated_at")}"""
 _SELECT = sa.text(f"""
-    SELECT {COLUMNS} FROM orders
+    SELECT * FROM (SELECT {COLUMNS} FROM orders
     WHERE (CAST(:ids AS bigint[]) IS NULL OR id = ANY (CAST(:ids AS bigint[])))
       AND (CAST(:deal_id AS bigint) IS NULL OR deal_id = :deal_id)
       AND (CAST(:account AS text) IS NULL OR account = :account)
@@ -78,7 +78,7 @@ _SELECT = sa.text(f"""
       AND (CAST(:active AS boolean) IS NULL OR active = :active)
       AND (CAST(:statuses AS text[]) IS NULL OR status = ANY (CAST(:statuses AS text[])))
       AND (CAST(:since AS bigint) IS NULL OR created_at >= {moment(":since")})
-    ORDER BY id
+    ORDER BY id DESC LIMIT CAST(:newest AS bigint)) newest ORDER BY id
 """)  # noqa: S608 - constants only
 _LOCK_ACCOUNTS = sa.text("""
     SELECT FROM accounts WHERE name IN (SELECT account FROM orders WHERE id = ANY (CAST(:ids AS bigint[])))
@@ -127,8 +127,9 @@ def read_orders(
     statuses: Sequence[OrderStatus] | None = None,
     since_ms: int | None = None,
     ids: Sequence[int] | None = None,
+    newest: int | None = None,
 ) -> list[Order]:
-    """Return orders, oldest first; None means all. `since_ms`: written then or later."""
+    """Return orders, oldest first; None means all. `since_ms`: written then or later; `newest`: only so many, the last ones."""
     return _read(
         source,
         account=account,
@@ -138,6 +139,7 @@ def read_orders(
         statuses=None if statuses is None else [status.value for status in statuses],
         since=since_ms,
         ids=None if ids is None else list(ids),
+        newest=newest,
     )
 
 
@@ -183,6 +185,17 @@ def order_of(row: sa.Row[Any]) -> Order:
 
 
 def _read(source: Database | sa.Connection, **values: Any) -> list[Order]:
-    names = ("ids", "deal_id", "account", "market", "client_order_id", "exchange_order_id", "active", "statuses", "since")
+    names = (
+        "ids",
+        "deal_id",
+        "account",
+        "market",
+        "client_order_id",
+        "exchange_order_id",
+        "active",
+        "statuses",
+        "since",
+        "newest",
+    )
     with reading(source) as connection:
         return [order_of(row) for row in connection.execute(_SELECT, plain({name: values.get(name) for name in names}))]

@@ -135,13 +135,14 @@ _PROCESSED = sa.text("""
     FROM positions p WHERE p.deal_id = d.id AND d.id = ANY (CAST(:ids AS bigint[])) AND d.processed_side <> 'BUY_AND_SELL'
 """)
 _SELECT = sa.text(f"""
-    SELECT {_COLUMNS} FROM positions p
+    SELECT * FROM (SELECT {_COLUMNS} FROM positions p
     WHERE (CAST(:ids AS bigint[]) IS NULL OR deal_id = ANY (CAST(:ids AS bigint[])))
       AND (CAST(:account AS text) IS NULL OR account = :account)
       AND (CAST(:strategy AS text) IS NULL OR strategy = :strategy)
       AND (CAST(:market AS text) IS NULL OR market = :market)
       AND (CAST(:open AS boolean) IS NULL OR (closed_at IS NULL) = :open)
-    ORDER BY deal_id
+      AND (CAST(:closed_since AS bigint) IS NULL OR closed_at >= {moment(":closed_since")})
+    ORDER BY deal_id DESC LIMIT CAST(:newest AS bigint)) newest ORDER BY deal_id
 """)  # noqa: S608 - constants only
 _MARK = sa.text(f"""
     UPDATE positions p SET mark_price = r.price, marked_at = {moment(":at")}
@@ -191,15 +192,19 @@ def read_positions(
     strategy: str | None = None,
     market: Market | None = None,
     is_open: bool | None = None,
+    closed_since: int | None = None,
     deal_ids: Sequence[int] | None = None,
+    newest: int | None = None,
 ) -> list[Position]:
-    """Return positions by deal; None means all."""
+    """Return positions by deal; None means all. `closed_since` is UTC ms; `newest`: only so many, those of the last deals."""
     values = {
         "ids": None if deal_ids is None else list(deal_ids),
         "account": account,
         "strategy": strategy,
         "market": None if market is None else market.key,
         "open": is_open,
+        "closed_since": closed_since,
+        "newest": newest,
     }
     with reading(source) as connection:
         return [_position(row) for row in connection.execute(_SELECT, values)]

@@ -33,7 +33,7 @@ def assert_same_curve(book: Book, result: BacktestResult) -> None:
     outcome = reference_backtest(book)
     assert exact.time.tolist() == [time for time, *_ in outcome.equity]
     size = Decimal(book.rules.initial_cash)
-    # Once in a million entries a quotient is so near a whole lot that floats and the reference see it on different sides of it. A
+    # Once in 100,000 entries a quotient is so near a whole lot that floats and the reference see it on different sides of it. A
     # desk sees it as the engine does, because it asks the same function.
     if result.orders.quantity.tolist() == [float(quantity) for *_, quantity, _, _, _ in outcome.orders]:
         with localcontext(DESK):

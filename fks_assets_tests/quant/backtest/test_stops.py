@@ -1,4 +1,4 @@
-"""The stop engine in plain Python: what backtest, paper, alert and live share (S3.8, X13)."""
+"""The stop engine in plain Python: what backtest, paper, alert and live share (S3.8, X13, C9)."""
 
 import math
 

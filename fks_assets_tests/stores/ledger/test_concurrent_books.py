@@ -60,8 +60,10 @@ def test_eight_writers_move_money_and_no_coin_appears_or_goes(database: Database
 
     with ThreadPoolExecutor(WRITERS + 1) as pool:
         reader = pool.submit(read)
-        refused = sum(pool.map(write, range(WRITERS)))
-        done.set()
+        try:
+            refused = sum(pool.map(write, range(WRITERS)))
+        finally:
+            done.set()
         assert reader.result() == {Decimal(5000)}
     assert recompute(database) == []
     with database.transaction() as connection:
