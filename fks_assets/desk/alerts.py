@@ -1,12 +1,15 @@
 """Stops of accounts in alert mode: the desk watches the price and tells, a person leaves and says so (`fks orders record`)."""
 
+import logging
 from collections.abc import Mapping
+from decimal import Decimal
 
 import sqlalchemy as sa
 
 from fks_assets.desk.guard_case import is_sound
 from fks_assets.desk.guarding import trailed_level
 from fks_assets.desk.telling import STOP_KIND, STOP_WORDS, TARGET_WORDS, TRADE_KIND, deal_words, exit_words
+from fks_assets.errors import TradingError
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import from_analytics, money_text
@@ -18,6 +21,7 @@ from fks_assets.stores.ledger.stops import Stop, StopState, read_stops, set_stop
 from fks_assets.stores.market_rules import all_rules_as_of
 from fks_assets.stores.notifications import notify
 
+_log = logging.getLogger(__name__)
 # A price that differs by more than this from the last one that was noted counts only when it is seen a second time.
 LARGEST_MOVE = 0.2
 # So far beyond the stop, as a fraction, the price has to come back before it is said that it has.
@@ -31,18 +35,26 @@ def protect_alerts(connection: sa.Connection, account: str, quotes: Mapping[Mark
 
     A stop that is passed is told once (C11), and again every four hours while the position is held; that the price is back, or
     that a person has left, is told once too. Trailing stops follow the price. A market without a price, or with one that is no
-    price, triggers nothing. Call it before the positions are marked with the same prices: a price that has moved by more than
-    20 % since the last mark counts when it is seen a second time.
+    price, triggers nothing. A price that has moved by more than 20 % since the last mark counts when it is seen a second time;
+    the positions are marked here, so nobody should mark them with the same prices before.
     """
     deals = read_deals(connection, account=account, active=True)
     ids = [deal.id for deal in deals]
     positions = {each.deal_id: each for each in read_positions(connection, deal_ids=ids) if each.quantity > 0}
     stops = {each.deal_id: each for each in read_stops(connection, deal_ids=ids)}
     told = 0
+    seen: dict[Market, Decimal] = {}
     for deal in deals:
         quote = quotes.get(deal.market)
-        if deal.id in positions and quote is not None and is_sound(quote):
-            told += _watch(connection, deal, positions[deal.id], stops.get(deal.id), quote, at_ms)
+        if deal.id not in positions or quote is None or not is_sound(quote):
+            continue
+        seen[deal.market] = from_analytics(quote.close)
+        try:
+            with connection.begin_nested():
+                told += _watch(connection, deal, positions[deal.id], stops.get(deal.id), quote, at_ms)
+        except TradingError as error:
+            _log.warning("deal %s could not be watched: %s", deal.id, error)
+    mark(connection, seen, at_ms=at_ms)
     for stop in read_stops(connection, account=account, states=[StopState.ALERTED]):
         if stop.deal_id not in positions:
             told += _left(connection, stop, at_ms)
@@ -52,7 +64,6 @@ def protect_alerts(connection: sa.Connection, account: str, quotes: Mapping[Mark
 def _watch(connection: sa.Connection, deal: Deal, position: Position, stop: Stop | None, quote: Quote, at_ms: int) -> int:
     known = position.mark_price or position.entry_price
     if known is not None and abs(quote.close - float(known)) > LARGEST_MOVE * float(known):
-        mark(connection, {deal.market: from_analytics(quote.close)}, at_ms=at_ms)
         return 0
     if stop is None:
         levels = {"level": deal.stop_loss_price, "target": deal.take_profit_price}

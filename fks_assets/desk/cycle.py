@@ -86,27 +86,30 @@ class AccountDesk:
 
     async def trade(self) -> tuple[Reconciled, list[Entered]]:
         """Settle, guard and enter: all that the orders of the account need. Raises Denied when the account cannot be compared."""
-        reconciled = await self.settle()
-        if not reconciled.passed:
-            raise Denied(f"account {self.account.name} could not be compared with its venue: {reconciled.fault}")
-        await self.guard()
-        return reconciled, await self.enter()
+        return await self._settle_and_guard(), await self.enter()
 
     async def cycle(self, heard: Sequence[Heard], obstacles: Obstacles) -> Cycle:
         """Do all steps once: settle, guard, decide on the signals, enter, mark, and take the balance.
 
         What is left is left before anything is entered: its money, and its place among the positions, are free by then.
         """
-        reconciled, entered = await self.trade()
+        reconciled = await self._settle_and_guard()
         decided = await decide_signals(self.floor, self.account, [each for each in heard if each.signal.action != BUY], obstacles)
         if any(decision.leaves is not None for _, decision in decided.decisions):
             await self.guard()
         decided.add(
             await decide_signals(self.floor, self.account, [each for each in heard if each.signal.action == BUY], obstacles)
         )
-        entered += await self.enter()
+        entered = await self.enter()
         marks = await mark_positions(self.floor, self.account)
         return Cycle(reconciled, decided, entered, marks, take_balance(self.floor, self.account))
+
+    async def _settle_and_guard(self) -> Reconciled:
+        reconciled = await self.settle()
+        if not reconciled.passed:
+            raise Denied(f"account {self.account.name} could not be compared with its venue: {reconciled.fault}")
+        await self.guard()
+        return reconciled
 
     @property
     def _beat(self) -> str:

@@ -80,7 +80,7 @@ async def decide_signals(floor: Floor, account: Account, heard: Sequence[Heard],
         with floor.database.transaction() as connection:
             locked_accounts(connection, [account.name])
             note_decided(connection, account.name, *(each.signal for each in holds), at_ms=floor.clock())
-    rules, market_rules = floor.rules(account.name), floor.market_rules(account)
+    rules, market_rules = floor.rules(account.name), floor.market_rules(account) if new else {}
     quotes = await _quotes(floor, account, new, result)
     for each in new:
         place = (each.signal.strategy, each.signal.market)

@@ -22,6 +22,7 @@ ROLLING_DAYS = 90
 FEWEST_ROLLING_DAYS = 30
 LOGARITHMIC_FROM = 8.0
 HALO = "var(--card)"
+HALF_A_LABEL = 15  # pixels: one in the middle of a tick nearer to the edge than that would be cut
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +113,9 @@ def distribution_chart(returns: np.ndarray, *, width: int = 528, height: int = 2
     for colour, side in ((PAGE.loss, edges[1:] <= step / 2), (PAGE.gain, edges[1:] > step / 2)):
         parts.append(_bars(box, edges[:-1][side & (counts > 0)], counts[side & (counts > 0)], step, colour))
     parts.append(plot.line(box.x(fine), box.y(normal), PAGE.pale, dashes="4 3", width=1.3))
-    parts += [plot.text(float(box.x(value)), box.bottom + 17, words, PAGE.pale, anchor="middle") for value, words in _across(box)]
+    for value, words in _across(box):
+        at = float(box.x(value))
+        parts.append(plot.text(at, box.bottom + 17, words, PAGE.pale, anchor="start" if at < HALF_A_LABEL else "middle"))
     risk = value_at_risk(returns)
     if risk is not None:
         at = float(box.x(-risk * 100))

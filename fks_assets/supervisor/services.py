@@ -86,9 +86,12 @@ def choose_ports(desk: Desk) -> None:
 
 
 def child_environment(desk: Desk) -> dict[str, str]:
-    """Return the environment of the processes that trade and load; secrets stay where they were, in variables."""
+    """Return the environment of the processes that trade; secrets stay where they were, in variables.
+
+    Keys of accounts are not among them: `fks credentials add` alone takes them from the environment.
+    """
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("FKS_API_")},
         **DAGSTER_VARIABLES,
         "FKS_HOME": str(desk.settings.home),
         "FKS_EXCHANGE": desk.settings.exchange,

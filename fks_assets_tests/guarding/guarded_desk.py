@@ -1,5 +1,6 @@
 """Deals of a simulated account with stops, rounds of guarding them, and what must hold after every one of them."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -8,13 +9,14 @@ from typing import Any
 from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.protect import Protected, protect, protect_until_settled
 from fks_assets.exchanges.orders.paper_book import Quote
-from fks_assets.quant.orders import Leg, OrderStatus, Side
+from fks_assets.quant.orders import Leg, Mode, OrderStatus, Side
+from fks_assets.stores.ledger.accounts import AccountSpec, enable, mirror, read_accounts
 from fks_assets.stores.ledger.deals import Deal, read_deal, read_deals, update_deal
 from fks_assets.stores.ledger.orders import Order, read_orders
 from fks_assets.stores.ledger.positions import Position, read_positions
-from fks_assets.stores.ledger.stops import Stop, StopState, read_stops
+from fks_assets.stores.ledger.stops import Stop, StopState, read_stops, set_stop
 from fks_assets.stores.notifications import Notification, read_notifications
-from fks_assets_tests.orders.trading_desk import TradingDesk
+from fks_assets_tests.orders.trading_desk import SECRET, TradingDesk
 
 ALIVE = ("NEW", "PARTIALLY_FILLED")
 PLACES_STOP = {"binance": "POST order", "kraken": "AddOrder"}
@@ -83,6 +85,7 @@ def guard_on(desk: TradingDesk, *faults: dict[str, Any], seconds: float = 20.0) 
         desk.jump(seconds)
 
     async def work(gateway: OrderGateway) -> list[Protected]:
+        follow_jumps(gateway, desk)
         quotes = {desk.market: await quote_now(gateway, desk, None)}
         if faults:
             desk.simulator.add_faults(*faults)
@@ -91,16 +94,33 @@ def guard_on(desk: TradingDesk, *faults: dict[str, Any], seconds: float = 20.0) 
     return desk.run(work)
 
 
+def follow_jumps(gateway: OrderGateway, desk: TradingDesk) -> None:
+    """Let the venue ask for the exchange's time before each call: it goes by a clock of its own, which does not jump."""
+
+    async def told() -> int:
+        return int(desk.simulator.clock()["now_ms"])
+
+    gateway.venue._clock._exchange_ms = told  # type: ignore[attr-defined]
+
+
 async def quote_now(gateway: OrderGateway, desk: TradingDesk, told: Told | None) -> Quote:
     if told is not None:
         return told.quote(desk.clock())
     return Quote.of_price(float((await gateway.venue.prices([desk.market]))[desk.market]), desk.clock())
 
 
+def pay_fees_in_coins(desk: TradingDesk) -> None:
+    """Go on with another account, which pays 0.075 % of what it buys in the coins themselves."""
+    desk.account = f"{desk.account}coins"
+    desk.simulator.add_account(desk.key, SECRET, balances={"USDT": 1_000_000}, taker="0.00075", fee_rule="received")
+    with desk.database.transaction() as connection:
+        known = [AccountSpec(one.name, one.mode, one.exchange, one.quote) for one in read_accounts(connection)]
+        mirror(connection, [*known, AccountSpec(desk.account, Mode.LIVE, desk.dialect, "USDT")], at_ms=desk.clock())
+        enable(connection, desk.account, True, by="test", reason="test", at_ms=desk.clock())
+
+
 def leave(desk: TradingDesk, deal: Deal) -> None:
     """Let a deal be left, as a SELL signal does."""
-    from fks_assets.stores.ledger.stops import set_stop
-
     with desk.database.transaction() as connection:
         set_stop(connection, deal.id, at_ms=desk.clock(), state=StopState.EXITING)
 
@@ -150,10 +170,16 @@ def faults_of(desk: TradingDesk, deals: Sequence[Deal] | None = None) -> list[st
     return wrong + oversold(desk)
 
 
+def exchange_names(order: Order) -> tuple[str, str]:
+    """Return what Binance and Kraken call an order of ours."""
+    name = order.client_order_id
+    return name, base64.b32decode(name)[:16].hex()
+
+
 def oversold(desk: TradingDesk) -> list[str]:
     """Return which deals have more on sale at the exchange than they hold there; the two orders of a pair count once."""
     wrong = []
-    by_id = {order.client_order_id: order for order in desk.orders()}
+    by_id = {name: order for order in desk.orders() for name in exchange_names(order)}
     there: dict[int, Decimal] = {}
     on_sale: dict[tuple[int, Any], Decimal] = {}
     for one in desk.simulator.orders(account=desk.key):

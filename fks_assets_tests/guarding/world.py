@@ -37,8 +37,14 @@ MOST_STEPS = 40
 
 
 def rules(**changes: object) -> MarketRules:
-    values = {"tick_size": Decimal("0.5"), "lot_size": Decimal("0.1"), "min_quantity": Decimal("0.1"), "min_notional": Decimal(5)}
-    return MarketRules(MARKET, MarketStatus.TRADING, **{**values, **changes})  # type: ignore[arg-type]
+    values = {
+        "status": MarketStatus.TRADING,
+        "tick_size": Decimal("0.5"),
+        "lot_size": Decimal("0.1"),
+        "min_quantity": Decimal("0.1"),
+        "min_notional": Decimal(5),
+    }
+    return MarketRules(MARKET, **{**values, **changes})  # type: ignore[arg-type]
 
 
 def a_deal(side: Side = Side.BUY, **changes: object) -> Deal:

@@ -253,9 +253,10 @@ def test_a_second_sale_of_the_same_coins_is_refused():
 
 @pytest.mark.parametrize("price", [None, 0.0, -1.0, float("nan")])
 def test_without_a_price_nothing_is_filled(price: float | None):
-    """F8, F15: no fallback price; a price of 0 or NaN fills nothing."""
-    with pytest.raises(ExchangeUnavailable):
-        place(venue(price), order())
+    """F8, F15: no fallback price; a price of 0 or NaN fills nothing, and nothing is of unknown outcome."""
+    paper = venue(price)
+    assert isinstance(place(paper, order()), Denied)
+    assert asyncio.run(paper.my_trades([MARKET], {})) == [] == asyncio.run(paper.open_orders([MARKET]))
 
 
 def test_a_replaced_stop_is_one_stop_at_the_new_level():

@@ -352,6 +352,15 @@ def test_the_histogram_counts_every_day_that_changed_equity():
     assert sum((floor - top) / unit for top in tops["loss"]) == pytest.approx(2, abs=0.03)
 
 
+def test_a_label_at_the_edge_of_the_histogram_is_not_cut():
+    drawn = ElementTree.fromstring(distribution_chart(np.append(np.linspace(-0.0399, 0.0399, 40), -0.04)))
+    words = [each for each in drawn.iter() if each.tag.endswith("text")]
+    lowest = max(float(each.get("y")) for each in words)
+    edge, *others = [each for each in words if float(each.get("y")) == lowest]
+    assert (edge.text, edge.get("text-anchor")) == ("−4", None) and float(edge.get("x")) >= 0
+    assert [each.text for each in others[:2]] == ["−3", "−2"] and {each.get("text-anchor") for each in others} == {"middle"}
+
+
 def test_the_rolling_ratio_ends_with_that_of_the_last_ninety_days():
     random = np.random.default_rng(4)
     returns = random.normal(0.001, 0.01, 300)

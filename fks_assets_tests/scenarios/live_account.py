@@ -47,7 +47,7 @@ def live_account(home: Path, database: Database, recorded: Recorded) -> Iterator
         # Both clocks stand still while a visit takes its second.
         patch.setattr(signing, "LARGEST_SKEW_MS", 600_000)
         simulator.set_trading(fill_model="open", open_timeframe=timeframe, way="low_first", check_timestamps=False)
-        simulator.add_account(KEY, SECRET, balances={"USDT": CASH}, fee_rule="quote")
+        simulator.add_account(KEY, SECRET, balances={"USDT": CASH}, fee_rule="quote", fee_places=18)
         settings = account_settings(home, database, recorded, simulator.url, {**ANY_MODE, "ACCOUNTS__main__mode": "live"})
         account = LiveAccount(settings, database, recorded, {"FKS_LIVE": "yes"}, simulator=simulator)
         account.stand_at(recorded.start_ms)

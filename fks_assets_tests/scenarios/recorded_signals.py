@@ -78,8 +78,8 @@ def sync_recorded(
     end_ms: int,
     looks: Sequence[int],
 ) -> tuple[Recorded, dict[int, list[Signal]]]:
-    """Let a desk sync what a simulator replays and judge it by its assets: first as of each of `looks` (UTC ms), then as of the
-    end. Return what it had stored then, and the signals that an account would have read from the store at each look.
+    """Let a desk sync what a simulator replays and judge it by its assets: as scheduled at each of `looks` (UTC ms), as a person
+    asks at the end. Return what it had stored then, and the signals that an account would have read from the store at each look.
     """
     step = parse_timeframe(timeframe)
     first_ms = start_ms - HISTORY_CANDLES * step.milliseconds
@@ -102,7 +102,7 @@ def sync_recorded(
             desk.set_clock(now_ms)
             desk.clear()
             for name in (f"ohlcv_{timeframe}", f"indicators_{timeframe}", f"signals_{timeframe}"):
-                assert desk.desk.run([name], months_between(first_ms, now_ms), scheduled=True).success
+                assert desk.desk.run([name], months_between(first_ms, now_ms), scheduled=now_ms in looks).success
             if now_ms in looks:
                 told[now_ms] = _newest(desk.desk, step, now_ms)
         return _stored(desk.desk, folder, step, start_ms, end_ms), told

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Self
 
+from fks_assets.errors import ExchangeError
 from fks_assets.exchanges.orders.paper_book import PaperBook, PaperState, Quote, paper_id
 from fks_assets.exchanges.orders.venue import (
     Accepted,
@@ -76,16 +77,13 @@ class PaperVenue:
         return client_order_id
 
     async def place(self, order: VenueOrder, permit: Permit) -> Outcome:
-        fault = permit.spend()
-        if fault:
-            return Denied(fault)
-        return self._take(order, await self._quotes(order.market))
+        quote = await self._quote(order.market, permit)
+        return quote if isinstance(quote, Denied) else self._take(order, quote)
 
     async def place_oco(self, stop: VenueOrder, target: VenueOrder, permit: Permit) -> OcoOutcome:
-        fault = permit.spend()
-        if fault:
-            return OcoOutcome("", Denied(fault), Denied(fault))
-        quote = await self._quotes(stop.market)
+        quote = await self._quote(stop.market, permit)
+        if isinstance(quote, Denied):
+            return OcoOutcome("", quote, quote)
         refused = self._book.refused(stop, quote) or self._book.refused(target, quote)
         if refused is not None:
             return OcoOutcome("", refused, refused)
@@ -95,10 +93,9 @@ class PaperVenue:
         return OcoOutcome(list_id, *(Accepted(paper_id(order), OrderStatus.OPEN) for order in (stop, target)))
 
     async def replace(self, old_client_order_id: str, new: VenueOrder, permit: Permit) -> ReplaceOutcome:
-        fault = permit.spend()
-        if fault:
-            return ReplaceOutcome(Denied(fault), Denied(fault))
-        quote = await self._quotes(new.market)
+        quote = await self._quote(new.market, permit)
+        if isinstance(quote, Denied):
+            return ReplaceOutcome(quote, quote)
         if old_client_order_id not in self._book.resting:
             return ReplaceOutcome(NotOpen(), Rejected("NOT_ATTEMPTED", "the old order could not be cancelled"))
         self._book.drop(old_client_order_id)
@@ -133,6 +130,17 @@ class PaperVenue:
 
     async def prices(self, markets: Sequence[Market]) -> dict[Market, Decimal]:
         return {market: from_analytics((await self._quotes(market)).close) for market in markets}
+
+    async def _quote(self, market: Market, permit: Permit) -> Quote | Denied:
+        """Return the live price, or why nothing can be done now: no leave to send, or no price."""
+        fault = permit.spend()
+        if fault:
+            return Denied(fault)
+        try:
+            quote = await self._quotes(market)
+        except ExchangeError as error:
+            return Denied(f"there is no price of {market}: {error}")
+        return quote if quote.close > 0.0 else Denied(f"the price of {market} is {quote.close!r}: nothing is filled at it")
 
     def _take(self, order: VenueOrder, quote: Quote) -> Outcome:
         refused = self._book.refused(order, quote)
