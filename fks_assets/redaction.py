@@ -27,34 +27,37 @@ _WEBHOOK = re.compile(
         / [^\s'"<>]*? ([^\s'"<>]{4}) (?![^\s'"<>])""",
     re.IGNORECASE | re.VERBOSE,
 )
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
 _SECRET_VARIABLE = re.compile(r"SECRET|PASSW|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|TOKEN|WEBHOOK|DATABASE_URL", re.IGNORECASE)
 # What their words are made of stands in no dictionary.
 _OF_OS_ERRORS = ("strerror", "filename", "filename2")
 _formatter = logging.Formatter()
 _lock = threading.Lock()
-_forms: set[str] = set()
+_forms: tuple[str, ...] = ()
 _pattern: re.Pattern[str] | None = None
 
 
 def hide(*secrets: str | None) -> None:
     """Leave these secrets out of whatever this process logs or raises from now on, and let it leave no core dump."""
-    global _pattern
+    global _forms, _pattern
     with _lock:
-        new = {form for secret in secrets if secret and len(secret) >= SHORTEST_SECRET for form in forms_of(secret)} - _forms
         if _pattern is None:
             _forbid_core_dumps()
             _watch_logs()
-        if new or _pattern is None:
-            _forms.update(new)
-            longest_first = sorted(_forms, key=lambda form: (-len(form), form))
-            _pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)
+        new = {form for secret in secrets if secret and len(secret) >= SHORTEST_SECRET for form in forms_of(secret)}
+        if _pattern is None or not new.issubset(_forms):
+            # Longest first: a part of a secret may be a form of another.
+            _forms = tuple(sorted({*_forms, *new}, key=len, reverse=True))
+            _pattern = re.compile("|".join(map(re.escape, _forms)) or r"(?!)")
 
 
 def forms_of(secret: str) -> set[str]:
     """Return how a secret may look inside other text: plain, escaped, for a URL, hexadecimal, and in base64 at any offset."""
     raw = secret.encode()
-    forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], html.escape(secret), raw.hex()}
-    forms |= {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    forms = {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], html.escape(secret)}
+    forms |= {raw.hex(), raw.hex().upper()}
+    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        forms |= {quoted, _PERCENT.sub(lambda found: found[0].lower(), quoted)}
     for before in range(3):
         # The digits at the ends depend on what stands beside the secret.
         digits = base64.b64encode(bytes(before) + raw).rstrip(b"=").decode()
@@ -65,11 +68,14 @@ def forms_of(secret: str) -> set[str]:
 
 def redacted(text: str) -> str:
     """Return the text with `[hidden]` in the place of every known secret, and of passwords and webhooks in URLs."""
-    if _pattern is not None:
+    # Searches for single strings are far faster than patterns, and pictures of charts are long.
+    if _pattern is not None and any(form in text for form in _forms):
         text = _pattern.sub(HIDDEN, text)
-    if "://" not in text:
-        return text
-    return _WEBHOOK.sub(r"\1/…\2", _USER_INFO.sub(rf"\1:{HIDDEN}@", text))
+    if "://" in text and "@" in text:
+        text = _USER_INFO.sub(rf"\1:{HIDDEN}@", text)
+    if "://" in text and "hook" in text.lower():
+        text = _WEBHOOK.sub(r"\1/…\2", text)
+    return text
 
 
 def redacted_json(text: str) -> str:
@@ -85,11 +91,9 @@ def redacted_json(text: str) -> str:
 def redacted_body(body: bytes, *more: str) -> bytes:
     """Return an answer's bytes without the known secrets and without `more`, for what is passed on of it in messages."""
     text = body.decode("latin-1")
-    found = text if _pattern is None else _pattern.sub(HIDDEN, text)
-    for secret in more:
-        for form in forms_of(secret):
-            found = found.replace(form, HIDDEN)
-    return body if found == text else found.encode("latin-1")
+    for form in (*_forms, *(form for secret in more for form in forms_of(secret))):
+        text = text.replace(form, HIDDEN)
+    return text.encode("latin-1")
 
 
 def clean(error: BaseException) -> bool:

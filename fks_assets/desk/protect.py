@@ -6,7 +6,7 @@ that dies anywhere finds the deal as the ledger says it and goes on from there.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,19 +14,19 @@ import sqlalchemy as sa
 
 from fks_assets.crashpoints import crashpoint
 from fks_assets.desk.gateway import OrderGateway
-from fks_assets.desk.guard_case import Case, Do, Step, Tries, is_sound
+from fks_assets.desk.guard_case import Case, Do, Step, Tries
 from fks_assets.desk.guarding import next_step
 from fks_assets.desk.lookup import look_at
 from fks_assets.desk.placing import place
 from fks_assets.desk.telling import tell_end, tell_step
 from fks_assets.desk.vanished import gone_orders, prove_gone
-from fks_assets.errors import Denied, ExchangeError, StaleFence, TradingError
+from fks_assets.errors import Denied, ExchangeError, OrderError, StaleFence, TradingError
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import DealStatus, Leg
-from fks_assets.stores.ledger.deals import Deal, read_deal, read_deals, update_deal
-from fks_assets.stores.ledger.order_rows import read_orders
-from fks_assets.stores.ledger.positions import Position, book_dust, read_positions
+from fks_assets.stores.ledger.deals import Deal, read_deals, update_deal
+from fks_assets.stores.ledger.order_rows import Order, read_orders
+from fks_assets.stores.ledger.positions import book_dust, read_positions
 from fks_assets.stores.ledger.stops import StopState, read_stops, set_stop
 
 _log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ MOST_STEPS = 40
 # A price that differs by more than this from the last one that was noted counts only when the venue says it a second time.
 LARGEST_MOVE = 0.2
 PAUSE_SECONDS = 2.0
+NOTHING_TRIED = Tries()
 _ENDS = (Do.WAIT, Do.SETTLED, Do.END)
 
 
@@ -58,15 +59,26 @@ async def protect_until_settled(
 ) -> list[Protected]:
     """Protect, again and again while something is pending, for so long: a gap of seconds is not left to the next run.
 
-    Raises as `protect`.
+    The prices of what is pending are asked for anew each time. Raises as `protect`.
     """
-    until = gateway.clock() + int(seconds * 1000)
+    until, quotes = gateway.clock() + int(seconds * 1000), dict(quotes)
     found = {each.deal.id: each for each in await protect(gateway, quotes)}
-    while any(each.pending for each in found.values()) and gateway.clock() < until:
+    while (pending := [each.deal for each in found.values() if each.pending]) and gateway.clock() < until:
         await pause(PAUSE_SECONDS)
-        for each in [each for each in found.values() if each.pending]:
-            found[each.deal.id] = await protect_deal(gateway, each.deal, quotes.get(each.deal.market))
+        quotes |= await _prices(gateway, {deal.market for deal in pending if deal.market in quotes})
+        for deal in pending:
+            found[deal.id] = await protect_deal(gateway, deal, quotes.get(deal.market))
     return list(found.values())
+
+
+async def _prices(gateway: OrderGateway, markets: Set[Market]) -> dict[Market, Quote]:
+    """Return the prices of markets now, as the venue tells them; none when it cannot be asked."""
+    try:
+        prices = await gateway.venue.prices(sorted(markets, key=str)) if markets else {}
+    except ExchangeError as error:
+        _log.warning("no prices of %s: %s", gateway.venue.name, error)
+        return {}
+    return {market: Quote.of_price(float(price), gateway.clock()) for market, price in prices.items()}
 
 
 async def protect(gateway: OrderGateway, quotes: Mapping[Market, Quote]) -> list[Protected]:
@@ -75,38 +87,54 @@ async def protect(gateway: OrderGateway, quotes: Mapping[Market, Quote]) -> list
     A market without a quote is not trailed and its levels are not compared with a price; the rest is done. A fault of one deal
     stops no other. Raises StaleFence when another process has taken over.
     """
-    deals = await gateway.transact(lambda connection: _deals(connection, gateway.account))
-    return [await protect_deal(gateway, deal, quotes.get(deal.market)) for deal in deals]
+    cases = await gateway.transact(lambda connection: _all_cases(gateway, connection, quotes))
+    return [await _protected(gateway, case) for case in cases]
 
 
 async def protect_deal(gateway: OrderGateway, deal: Deal, quote: Quote | None) -> Protected:
     """Do for one deal what `protect` does for all."""
+    (case,) = await gateway.transact(lambda connection: _cases(gateway, connection, [deal.id], {deal.market: quote}))
+    return await _protected(gateway, case)
+
+
+async def _protected(gateway: OrderGateway, case: Case) -> Protected:
+    """Do what a deal needs. Where that is nothing, what was read of all deals together is enough."""
     told: list[str] = []
     try:
-        quote = await _believed(gateway, deal, quote)
-        tries = Tries()
-        for _ in range(MOST_STEPS):
-            case = await gateway.transact(lambda connection, tries=tries: _case(gateway, connection, deal.id, quote, tries))
-            step = next_step(case)
-            told.append(step.words)
-            if step.do in _ENDS:
-                if step.do is Do.END or step.news is not None:
-                    crashpoint(f"protect.{step.do.value}")
-                    await gateway.transact(lambda connection, case=case, step=step: _write(gateway, connection, case, step))
-                return Protected(deal, tuple(told), step.pending)
-            crashpoint(f"protect.{step.do.value}")
-            tries = await _perform(gateway, case, step)
-        _log.error("deal %s has not settled within %d steps: %s", deal.id, MOST_STEPS, "; ".join(told[-4:]))
+        case = replace(case, quote=await _believed(gateway, case))
+        step = next_step(case)
+        if step.do in _ENDS and step.do is not Do.END and step.news is None:
+            return Protected(case.deal, (step.words,), step.pending)
+        return await _round(gateway, case.deal, case.quote, told)
     except StaleFence:
         raise
     except TradingError as error:
-        _log.warning("deal %s: %s", deal.id, error)
+        _log.warning("deal %s: %s", case.deal.id, error)
         told.append(str(error))
     except Exception as error:
         # Whatever is wrong with one deal, the others keep their stops.
-        _log.exception("deal %s could not be guarded", deal.id)
+        _log.exception("deal %s could not be guarded", case.deal.id)
         told.append(f"{type(error).__name__}: {error}")
-    return Protected(deal, tuple(told), pending=True)
+    return Protected(case.deal, tuple(told), pending=True)
+
+
+async def _round(gateway: OrderGateway, deal: Deal, quote: Quote | None, told: list[str]) -> Protected:
+    """Do step after step, each on what is known by then, until one ends the round; what is told of them goes into `told`."""
+    tries, quotes = Tries(), {deal.market: quote}
+    for _ in range(MOST_STEPS):
+        (case,) = await gateway.transact(
+            lambda connection, tries=tries: _cases(gateway, connection, [deal.id], quotes, tries=tries)
+        )
+        step = next_step(case)
+        told.append(step.words)
+        if step.do in _ENDS:
+            if step.do is Do.END or step.news is not None:
+                crashpoint(f"protect.{step.do.value}")
+                await gateway.transact(lambda connection, case=case, step=step: _write(gateway, connection, case, step))
+            return Protected(deal, tuple(told), step.pending)
+        crashpoint(f"protect.{step.do.value}")
+        tries = await _perform(gateway, case, step)
+    raise OrderError(f"not settled within {MOST_STEPS} steps: {'; '.join(told[-4:])}")
 
 
 async def _perform(gateway: OrderGateway, case: Case, step: Step) -> Tries:
@@ -138,58 +166,69 @@ async def _perform(gateway: OrderGateway, case: Case, step: Step) -> Tries:
     return tries
 
 
-def _case(gateway: OrderGateway, connection: sa.Connection, deal_id: int, quote: Quote | None, tries: Tries) -> Case:
-    deal = read_deal(connection, deal_id)
-    orders = tuple(read_orders(connection, deal_id=deal_id))
-    return Case(
-        deal=deal,
-        position=_position(connection, deal_id),
-        stop=next(iter(read_stops(connection, deal_ids=[deal_id])), None),
-        orders=orders,
-        rules=gateway.rules.get(deal.market),
-        features=gateway.venue.features,
-        quote=quote,
-        now_ms=gateway.clock(),
-        epoch=gateway.fence.epoch,
-        validity_ms=gateway.venue.validity_ms,
-        gone=gone_orders(connection, orders),
-        tries=tries,
-    )
-
-
-def _deals(connection: sa.Connection, account: str) -> list[Deal]:
+def _all_cases(gateway: OrderGateway, connection: sa.Connection, quotes: Mapping[Market, Quote]) -> list[Case]:
     """Return the deals that may need something: active ones, and any that hold coins or have an order that may execute."""
+    account = gateway.account
     held = [position.deal_id for position in read_positions(connection, account=account, is_open=True) if position.quantity > 0]
     ordered = [order.deal_id for order in read_orders(connection, account=account, active=True) if order.deal_id is not None]
     active = [deal.id for deal in read_deals(connection, account=account, active=True)]
-    return read_deals(connection, ids=sorted({*held, *ordered, *active}))
+    return _cases(gateway, connection, sorted({*held, *ordered, *active}), quotes)
 
 
-async def _believed(gateway: OrderGateway, deal: Deal, quote: Quote | None) -> Quote | None:
+def _cases(
+    gateway: OrderGateway,
+    connection: sa.Connection,
+    deal_ids: Sequence[int],
+    quotes: Mapping[Market, Quote | None],
+    *,
+    tries: Tries = NOTHING_TRIED,
+) -> list[Case]:
+    positions = {each.deal_id: each for each in read_positions(connection, deal_ids=deal_ids)}
+    stops = {each.deal_id: each for each in read_stops(connection, deal_ids=deal_ids)}
+    orders: dict[int | None, list[Order]] = {}
+    for order in read_orders(connection, deal_ids=deal_ids):
+        orders.setdefault(order.deal_id, []).append(order)
+    found = []
+    for deal in read_deals(connection, ids=deal_ids):
+        own = tuple(orders.get(deal.id, ()))
+        found.append(
+            Case(
+                deal=deal,
+                position=positions.get(deal.id),
+                stop=stops.get(deal.id),
+                orders=own,
+                rules=gateway.rules.get(deal.market),
+                features=gateway.venue.features,
+                quote=quotes.get(deal.market),
+                now_ms=gateway.clock(),
+                epoch=gateway.fence.epoch,
+                validity_ms=gateway.venue.validity_ms,
+                gone=gone_orders(connection, own),
+                tries=tries,
+            )
+        )
+    return found
+
+
+async def _believed(gateway: OrderGateway, case: Case) -> Quote | None:
     """Return the quote if it is believed: a price far from the last one has to be said twice."""
-    if quote is None or not is_sound(quote):
-        return None
-    position = await gateway.transact(lambda connection: _position(connection, deal.id))
+    quote, position, market = case.seen, case.position, case.deal.market
     known = None if position is None else position.mark_price or position.entry_price
-    if known is None or _is_near(quote.close, float(known)):
+    if quote is None or known is None or _is_near(quote.close, float(known)):
         return quote
     try:
-        again = float((await gateway.venue.prices([deal.market]))[deal.market])
+        again = float((await gateway.venue.prices([market]))[market])
     except ExchangeError as error:
-        _log.warning("the price %r of %s is far from %s and was not confirmed: %s", quote.close, deal.market, known, error)
+        _log.warning("the price %r of %s is far from %s and was not confirmed: %s", quote.close, market, known, error)
         return None
     if _is_near(again, float(known)):
-        _log.warning("the price %r of %s is not believed: %s before, %r now", quote.close, deal.market, known, again)
+        _log.warning("the price %r of %s is not believed: %s before, %r now", quote.close, market, known, again)
         return Quote.of_price(again, quote.at_ms)
     return quote if _is_near(again, quote.close) else None
 
 
 def _is_near(price: float, known: float) -> bool:
     return abs(price - known) <= LARGEST_MOVE * known
-
-
-def _position(connection: sa.Connection, deal_id: int) -> Position | None:
-    return next(iter(read_positions(connection, deal_ids=[deal_id])), None)
 
 
 def _write(gateway: OrderGateway, connection: sa.Connection, case: Case, step: Step) -> None:

@@ -57,8 +57,11 @@ def tell_step(connection: sa.Connection, case: Case, step: Step) -> bool:
 
 def tell_end(connection: sa.Connection, deal: Deal, position: Position | None, orders: tuple[Order, ...]) -> bool:
     """Write how a position came to its end: by its stop, by its target, or by leaving; return whether it is new."""
-    if position is None or position.exit_price is None:
+    if position is None:
         return False
+    if position.exit_price is None:
+        words = f"{deal_words(deal)}: {money_text(position.dust_quantity)} {deal.market.base} were too little to sell."
+        return notify(connection, TRADE_KIND, "WARN", words, f"dust:{deal.id}") if position.dust_quantity else False
     result = f"{deal_words(deal)}: {exit_words(deal, position)}"
     by = {leg: [order for order in orders if order.leg is leg and order.executed_quantity] for leg in (Leg.STOP, Leg.TARGET)}
     if by[Leg.STOP]:

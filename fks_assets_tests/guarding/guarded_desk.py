@@ -196,3 +196,19 @@ def oversold(desk: TradingDesk) -> list[str]:
         if ordered > held or held < 0:
             wrong.append(f"deal {deal_id}: {ordered} is on sale, {held} is held")
     return wrong
+
+
+def unguarded_ms(desk: TradingDesk) -> int:
+    """Return for how long, by the exchange's clock, no stop rested there between the first one and the end of the last."""
+    stops = {name for order in desk.orders() if order.leg is Leg.STOP for name in exchange_names(order)}
+    spans = [
+        (one["placed_ms"], None if one["status"] in ("NEW", "PARTIALLY_FILLED") else one["updated_ms"])
+        for one in desk.simulator.orders(account=desk.key)
+        if one["client_id"] in stops
+    ]
+    gap, covered = 0, None
+    for begin, end in sorted(spans, key=lambda span: span[0]):
+        if covered is not None and begin > covered:
+            gap = max(gap, begin - covered)
+        covered = 2**62 if end is None else max(covered or 0, end)
+    return gap

@@ -26,6 +26,7 @@ from fks_assets_tests.guarding.guarded_desk import (
     exchange_names,
     faults_of,
     guard,
+    guard_on,
     leave,
     legs,
     oversold,
@@ -198,25 +199,26 @@ def at_rest(own: TradingDesk, deal: Deal) -> str | None:
     stops = [one for one in at_exchange(own) if one["client_id"] in names]
     if not held:
         return None if not at_exchange(own) and not read_deal(own.database, deal.id).is_active else "it is over and not ended"
-    (stop,) = read_stops(own.database, deal_ids=[deal.id])
-    if stop.state is not StopState.RESTING or [Decimal(one["quantity"]) for one in stops] != [held]:
+    stop = next(iter(read_stops(own.database, deal_ids=[deal.id])), None)
+    if stop is None or stop.state is not StopState.RESTING or [Decimal(one["quantity"]) for one in stops] != [held]:
         return f"{held} is held, {stop}, {[one['quantity'] for one in stops]} rests"
     return None
 
 
 def faults_after(own: TradingDesk, deal: Deal) -> list[str]:
-    """Return what is wrong at the death, in each round of the next process, a minute later, and in the end."""
+    """Return what is wrong at the death, in the rounds of the next process, a minute later, and in the end."""
     began = bool(read_stops(own.database, deal_ids=[deal.id]))
     wrong = [f"at the death: {each}" for each in (faults_of(own) if began else oversold(own))]
-    for seconds in (0, 3, 4, 10, 12, 20):
-        own.jump(seconds)
-        guard(own)
-        wrong += [f"{seconds} s on: {each}" for each in faults_of(own)]
-    fault = at_rest(own, deal)
+    restarted, fault = own.clock(), at_rest(own, deal)
+    while fault is not None and own.clock() - restarted < 60_000:
+        guard_on(own)
+        wrong += [f"{own.clock() - restarted} ms on: {each}" for each in faults_of(own)]
+        fault = at_rest(own, deal)
+        own.jump(0 if fault is None else 5)
     if fault is not None:
         wrong.append(f"a minute after the restart: {fault}")
-    for _ in range(4):
-        own.jump(30)
+    for _ in range(3):
+        own.jump(40)
         guard(own)
     if any(order.status in (OrderStatus.UNKNOWN, OrderStatus.SUBMITTING) for order in own.orders()):
         wrong.append("what became of an order is not known in the end")

@@ -12,7 +12,8 @@ from fks_assets.desk.guard_case import Do, Step
 from fks_assets.exchanges.orders.venue import Features
 from fks_assets.quant.orders import Leg, OrderStatus, Side
 from fks_assets.stores.ledger.stops import StopState
-from fks_assets_tests.guarding.world import BINANCE, KRAKEN, OUTCOMES, STOP_LIMITS, WALLEX, World
+from fks_assets_tests.guarding.cases import BINANCE, KRAKEN, STOP_LIMITS, WALLEX
+from fks_assets_tests.guarding.world import OUTCOMES, World
 
 ON_BOOKS = (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
 

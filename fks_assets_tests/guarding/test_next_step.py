@@ -13,7 +13,7 @@ from fks_assets.desk.settling import CALL_MS
 from fks_assets.quant.market_rules import MarketStatus
 from fks_assets.quant.orders import DealStatus, Leg, OrderStatus, OrderType, Side
 from fks_assets.stores.ledger.stops import StopState
-from fks_assets_tests.guarding.world import (
+from fks_assets_tests.guarding.cases import (
     BINANCE,
     KRAKEN,
     NOW_MS,
@@ -117,8 +117,10 @@ def test_a_stop_is_as_large_as_what_was_filled_in_whole_lots():
 
 @pytest.mark.parametrize(("status", "expected"), [(OrderStatus.OPEN, Do.REST), (OrderStatus.UNKNOWN, Do.LOOK)])
 def test_a_stop_rests_once_the_venue_has_it(status: OrderStatus, expected: Do):
+    """S3.6: and it is that order which the row names."""
     order = replace(STOP, status=status)
     assert next_step(a_case(stop=a_stop(StopState.GAP), orders=(ENTRY, order))).do is expected
+    assert next_step(a_case(stop=a_stop(order_id=7), orders=(ENTRY, order))).do is expected
 
 
 def test_the_gap_is_noted_before_a_stop_of_another_size_or_level_is_touched():
@@ -197,13 +199,15 @@ def test_a_stop_without_a_level_begins_where_the_price_puts_it():
         {"orders": (ENTRY, replace(STOP, status=OrderStatus.UNKNOWN)), "tries": asked(STOP)},
         {"orders": (ENTRY, STOP, an_order(Leg.STOP, 4, status=OrderStatus.REJECTED, updated_at=NOW_MS - REFUSED_MS + 1))},
         {"tries": Tries(placed=frozenset({(Decimal(95), False)}))},
+        {"quote": a_quote(89.0, high=100.0)},
     ],
 )
 def test_a_stop_is_not_raised_while_something_else_is_open(changes: dict[str, Any]):
     """C10: nothing is sent again in every round, and a gap is not made longer by raising."""
     case = a_case(**{"stop": a_stop(trailing_distance=Decimal("0.05")), **changes})
     assert next_step(case).do is not Do.RAISE
-    later = a_case(stop=a_stop(trailing_distance=Decimal("0.05")))
+    refused = an_order(Leg.STOP, 4, status=OrderStatus.REJECTED, updated_at=NOW_MS - REFUSED_MS)
+    later = a_case(stop=a_stop(trailing_distance=Decimal("0.05")), orders=(ENTRY, STOP, refused))
     assert next_step(later).do is Do.RAISE
 
 
@@ -353,6 +357,22 @@ def test_nothing_is_sold_while_another_sale_is_in_doubt(leg: Leg, status: OrderS
     assert next_step(replace(case, tries=asked(order))).do is Do.WAIT
 
 
+@pytest.mark.parametrize(
+    ("leg", "side", "status"),
+    [
+        (Leg.ENTRY, Side.BUY, OrderStatus.UNKNOWN),
+        (Leg.STOP, Side.BUY, OrderStatus.UNKNOWN),
+        (Leg.STOP, Side.SELL, OrderStatus.SUBMITTING),
+        (Leg.ENTRY, Side.SELL, OrderStatus.UNKNOWN),
+    ],
+)
+def test_only_a_sale_of_unknown_outcome_can_be_proven_gone_by_its_coins(leg: Leg, side: Side, status: OrderStatus):
+    """O2: an entry, and a purchase back, wait for the comparison to call them absent; what may be on its way is waited for."""
+    order = an_order(leg, 1, side, status=status)
+    case = a_case(stop=a_stop(StopState.EXITING), orders=(order,), now_ms=NOW_MS + 600_000, tries=asked(order))
+    assert next_step(case).do is Do.WAIT
+
+
 def test_an_intent_that_was_never_sent_is_ended():
     """A fault between the steps of the gateway leaves one; the next round does not wait for it."""
     for state, leg in ((StopState.GAP, Leg.STOP), (StopState.EXITING, Leg.EXIT), (StopState.EXITING, Leg.TARGET)):
@@ -389,6 +409,8 @@ def test_a_refused_exit_is_tried_again_after_growing_pauses():
         assert next_step(early).do is Do.WAIT
         assert next_step(replace(early, now_ms=NOW_MS + seconds * 1000)).do is Do.EXIT
     assert EXIT_AGAIN_MS == 5_000
+    others = (an_order(Leg.STOP, 1, status=OrderStatus.REJECTED), an_order(Leg.EXIT, 2, status=OrderStatus.ABSENT))
+    assert next_step(replace(case, orders=others)).do is Do.EXIT
     failed = replace(case, orders=(), tries=Tries(failed="no"))
     assert next_step(failed).do is Do.WAIT
 

@@ -1,60 +1,34 @@
 """Stops and targets at the simulated exchange, with pairs (Binance) and without (Kraken): placed, trailed, executed, lost."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from fks_assets.desk.gateway import OrderGateway
-from fks_assets.desk.protect import protect
-from fks_assets.quant.market_rules import MarketStatus
+from fks_assets.desk.protect import Protected, protect
+from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.orders import DealStatus, Leg, OrderStatus, OrderType
-from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.deals import read_deal
-from fks_assets.stores.ledger.order_rows import order_events
 from fks_assets.stores.ledger.stops import StopState
 from fks_assets_tests.guarding.guarded_desk import (
-    CANCELS,
-    PLACES_STOP,
     Told,
     at_exchange,
     enter,
-    exchange_names,
     faults_of,
-    follow_jumps,
     guard,
-    guard_on,
     leave,
     legs,
     pay_fees_in_coins,
     position_of,
     stop_of,
     told_of,
+    unguarded_ms,
 )
-from fks_assets_tests.orders.trading_desk import RULES, TradingDesk, trading_desk
+from fks_assets_tests.orders.trading_desk import RULES, TradingDesk
 
-DIALECTS = ["binance", "kraken"]
-LOST = {"how": "reset", "first": 1}
 GAP_SECONDS = 10
-
-
-@pytest.fixture(params=DIALECTS)
-def desk(request: pytest.FixtureRequest, database: Database) -> Iterator[TradingDesk]:
-    """An account at each exchange; afterwards its books are exact and nothing was taken twice."""
-    with trading_desk(database, request.param) as desk:
-        yield desk
-        desk.simulator.remove_faults()
-        desk.check_books()
-
-
-@pytest.fixture
-def binance(database: Database) -> Iterator[TradingDesk]:
-    with trading_desk(database) as desk:
-        yield desk
-        desk.simulator.remove_faults()
-        desk.check_books()
 
 
 def until(desk: TradingDesk, seconds: float, done: Any, times: int = 400) -> None:
@@ -64,22 +38,6 @@ def until(desk: TradingDesk, seconds: float, done: Any, times: int = 400) -> Non
             return
         desk.jump(seconds)
     raise AssertionError(f"not within {seconds * times:g} s")
-
-
-def unguarded_ms(desk: TradingDesk) -> int:
-    """Return for how long, by the exchange's clock, no stop rested there between the first one and the end of the last."""
-    stops = {name for order in desk.orders() if order.leg is Leg.STOP for name in exchange_names(order)}
-    spans = [
-        (one["placed_ms"], None if one["status"] in ("NEW", "PARTIALLY_FILLED") else one["updated_ms"])
-        for one in desk.simulator.orders(account=desk.key)
-        if one["client_id"] in stops
-    ]
-    gap, covered = 0, None
-    for begin, end in sorted(spans, key=lambda span: span[0]):
-        if covered is not None and begin > covered:
-            gap = max(gap, begin - covered)
-        covered = 2**62 if end is None else max(covered or 0, end)
-    return gap
 
 
 def test_stop_and_target_rest_after_the_entry_is_filled_and_the_same_again_changes_nothing(desk: TradingDesk):
@@ -174,7 +132,6 @@ def test_a_trailing_stop_follows_the_price_with_hardly_a_gap(desk: TradingDesk, 
         assert level is not None and 0 <= level - price * part * Decimal("0.95") <= (RULES[desk.dialect].tick_size or 0)
     assert len(at_exchange(desk)) == (2 if desk.dialect == "binance" and target else 1)
     gap = unguarded_ms(desk)
-    print(f"{desk.dialect}, target {target}: {gap} ms without a stop")
     assert gap < GAP_SECONDS * 1000
     if desk.dialect == "binance" and target is None:
         assert gap == 0
@@ -229,161 +186,6 @@ def test_a_stop_that_executes_while_it_is_being_cancelled_is_not_sold_again(desk
     assert [note.message[:1] for note in told_of(desk, "stop")] == ["🛑"]
 
 
-@pytest.mark.parametrize("action", ["drop_after_accept", "drop_before", "reject"])
-@pytest.mark.parametrize("what", ["place", "cancel", "exit"])
-def test_whatever_becomes_of_a_request_the_position_is_guarded_again_within_seconds(desk: TradingDesk, what: str, action: str):
-    """O2, O4: lost answers, lost requests, refusals; within 10 s of the exchange's clock, sold once at most, told as it ends."""
-    place = "POST orderList/oco" if desk.dialect == "binance" else PLACES_STOP[desk.dialect]
-    endpoint = {"place": place, "cancel": CANCELS[desk.dialect], "exit": PLACES_STOP[desk.dialect]}[what]
-    rule = {"action": action, "endpoint": endpoint, "first": 1, **({} if action == "reject" else LOST)}
-    deal = enter(desk, stop="0.9", target="1.2", trailing="0.05")
-    if what != "place":
-        guard(desk)
-    if what == "exit":
-        leave(desk, deal)
-        guard_on(desk, rule)
-        for _ in range(3):
-            desk.jump(30)
-            guard_on(desk)
-        assert position_of(desk, deal).net_quantity == 0 and at_exchange(desk) == []
-    elif what == "place":
-        began = desk.simulator.clock()["now_ms"]
-        guard_on(desk, rule)
-        assert faults_of(desk) == []
-        placed = [one["placed_ms"] for one in at_exchange(desk) if one["stop_price"]]
-        assert len(placed) == 1 and placed[0] - began < GAP_SECONDS * 1000
-    else:
-        price = desk.last_price()
-        desk.simulator.add_faults(rule)
-        guard(desk, Told(price, high=price * Decimal("1.02")))
-        assert faults_of(desk) == []
-        guard_on(desk)
-        assert unguarded_ms(desk) < GAP_SECONDS * 1000
-    assert faults_of(desk) == []
-    for _ in range(5):
-        desk.jump(30)
-        guard(desk)
-    assert not [order for order in desk.orders() if order.status in (OrderStatus.UNKNOWN, OrderStatus.SUBMITTING)]
-    assert faults_of(desk) == []
-
-
-@pytest.mark.parametrize("action", ["drop_after_accept", "drop_before", "reject"])
-def test_whatever_becomes_of_a_replacement_there_is_one_stop(binance: TradingDesk, action: str):
-    """O4: cancelReplace with its answer lost, its request lost, or refused; the old stop stays unless the new one is there."""
-    deal = enter(binance, stop="0.9", trailing="0.05")
-    guard(binance)
-    price, before = binance.last_price(), stop_of(binance, deal).level
-    rule = {"action": action, "endpoint": "POST order/cancelReplace", "first": 1, **({} if action == "reject" else LOST)}
-    guard(binance, Told(price, high=price * Decimal("1.02")), rule)
-    assert len(at_exchange(binance)) == 1 and faults_of(binance) == []
-    for _ in range(5):
-        binance.jump(30)
-        guard(binance, Told(price))
-    assert len(at_exchange(binance)) == 1 and faults_of(binance) == []
-    assert unguarded_ms(binance) == 0
-    raised = (price * Decimal("1.02") * Decimal("0.95")).quantize(Decimal("0.01"), ROUND_UP)
-    assert stop_of(binance, deal).level == (raised if action == "drop_after_accept" else before)
-
-
-def test_a_lost_stop_is_proven_gone_before_another_one_is_sent(desk: TradingDesk):
-    """O2, O4, O5: not open to a cancel, after it could be taken, with no coin missing or locked; the market stays frozen."""
-    enter(desk, stop="0.9")
-    rule = {"action": "drop_before", "endpoint": PLACES_STOP[desk.dialect], **LOST}
-    guard_on(desk, rule)
-    lost, other = [order for order in desk.orders() if order.leg is Leg.STOP]
-    assert (lost.status, other.status) == (OrderStatus.UNKNOWN, OrderStatus.OPEN)
-    details = [event.detail for event in order_events(desk.database, lost.id)]
-    assert {"cancel": "not open"} in details and any("gone" in detail for detail in details)
-    assert unguarded_ms(desk) == 0 and faults_of(desk) == []
-
-
-def test_a_lost_stop_that_the_exchange_hides_is_not_placed_a_second_time(desk: TradingDesk):
-    """O2, O5: taken, the answer lost, and shown nowhere for 45 s: the locked coins give it away."""
-    enter(desk, stop="0.9")
-    endpoint = PLACES_STOP[desk.dialect]
-    guard_on(desk, {"action": "drop_after_accept", "endpoint": endpoint, **LOST, "visible_after_seconds": 45})
-    assert len([one for one in desk.simulator.orders(account=desk.key) if one["stop_price"]]) == 1
-    assert len([note for note in told_of(desk, "stop") if "without a stop" in note.message]) == 1
-    desk.jump(45)
-    (protected,) = guard(desk)
-    assert protected.words[-1].startswith("guarded") and faults_of(desk) == []
-    assert len([one for one in desk.simulator.orders(account=desk.key) if one["stop_price"]]) == 1
-
-
-def test_a_stop_that_the_exchange_refuses_again_and_again_ends_the_position(desk: TradingDesk):
-    """O4, C10: after the deadline, at the market, with one urgent message; entries of others are not touched."""
-    deal = enter(desk, stop="0.9")
-    endpoint = ["POST order", "POST orderList/oco"] if desk.dialect == "binance" else "AddOrder"
-    refused = {"action": "reject", "endpoint": endpoint, "name": "stops", "first": 7}
-    found = guard_on(desk, refused)
-    if position_of(desk, deal).net_quantity:
-        desk.simulator.remove_faults("stops")
-        found = guard_on(desk)
-    assert position_of(desk, deal).net_quantity == 0, found
-    notes = [note for note in told_of(desk, "stop") if note.severity == "URGENT"]
-    assert len([note for note in notes if "no stop can be placed" in note.message]) == 1
-    tries = len(legs(desk, deal, Leg.STOP))
-    assert 2 <= tries <= 8
-
-
-def test_a_trailing_stop_that_is_refused_goes_back_to_where_it_was(binance: TradingDesk):
-    """O4: a pair is cancelled, its successor refused with and without target: the last level rests again in the same round."""
-    deal = enter(binance, stop="0.9", target="1.5", trailing="0.05")
-    guard(binance)
-    before, price = stop_of(binance, deal).level, binance.last_price()
-    refused = {"action": "reject", "endpoint": ["POST order", "POST orderList/oco"], "first": 2}
-    guard(binance, Told(price, high=price * Decimal("1.03")), refused)
-    row = stop_of(binance, deal)
-    assert (row.state, row.level) == (StopState.RESTING, before)
-    assert len(at_exchange(binance)) == 2 and faults_of(binance) == []
-    binance.jump(70)
-    guard(binance, Told(price, high=price * Decimal("1.03")))
-    assert (stop_of(binance, deal).level or 0) > (before or 0)
-    assert unguarded_ms(binance) < GAP_SECONDS * 1000
-
-
-def test_an_exchange_that_is_down_for_a_minute_costs_no_position(desk: TradingDesk):
-    """O4: nothing can be placed and nothing can be sold; a person is told once; then the stop is placed and the deal goes on."""
-    deal = enter(desk, stop="0.9")
-    desk.profile["deadline_seconds"] = 0.3
-
-    async def down(gateway: OrderGateway) -> Any:
-        follow_jumps(gateway, desk)
-        transport = gateway.venue._transport  # type: ignore[attr-defined]
-        await transport.__aexit__(None, None, None)
-        for _ in range(5):
-            await protect(gateway, {})
-            desk.jump(12)
-        return await protect(gateway, {})
-
-    desk.run(down)
-    assert [note.kind for note in told_of(desk, "stop")] == ["stop"]
-    assert position_of(desk, deal).quantity == Decimal("0.01")
-    desk.profile["deadline_seconds"] = 3.0
-    guard_on(desk)
-    assert stop_of(desk, deal).state is StopState.RESTING and len(at_exchange(desk)) == 1
-    assert faults_of(desk) == []
-
-
-def test_in_a_delisted_market_a_person_is_told_and_nothing_is_sent(desk: TradingDesk):
-    """E7: the exchange has dropped the stop; whatever is held is said once an hour."""
-    deal = enter(desk, stop="0.9")
-    guard(desk)
-    desk.simulator.halt("BTC-USDT")
-    market = RULES[desk.dialect]
-    closed = replace(market, status=MarketStatus.DELISTED, tick_size=None, lot_size=None)
-    sent = len(desk.simulator.orders(account=desk.key))
-    desk.rules = {market.market: closed}
-    for _ in range(3):
-        guard(desk, Told(Decimal(45_000)))
-    assert len(desk.simulator.orders(account=desk.key)) == sent
-    assert position_of(desk, deal).quantity == Decimal("0.01")
-    assert len(told_of(desk, "stop")) == 1
-    desk.jump(3600)
-    guard(desk, Told(Decimal(45_000)))
-    assert len(told_of(desk, "stop")) == 2
-
-
 def test_what_is_too_little_to_sell_is_booked_as_dust(binance: TradingDesk):
     """C13: fees in the coin leave less than a lot; the deal is over, the coins stay in the wallet."""
     pay_fees_in_coins(binance)
@@ -398,73 +200,78 @@ def test_what_is_too_little_to_sell_is_booked_as_dust(binance: TradingDesk):
     assert not read_deal(binance.database, deal.id).is_active
 
 
-def test_an_exit_sells_no_more_than_is_free(desk: TradingDesk):
-    """O5: coins that somebody else has put on sale stay there; a person is told what is stuck."""
-    deal = enter(desk, stop="0.9", quantity="0.5")
-    desk.simulator.adjust(desk.key, "BTC", -2)
-    desk.simulator.place_by_hand(desk.key, "BTC-USDT", "SELL", "LIMIT", "0.2", 90_000)
-    leave(desk, deal)
-    guard(desk, blind=True)
-    desk.jump(15)
-    guard(desk, blind=True)
-    assert position_of(desk, deal).quantity == Decimal("0.2")
-    assert sum(order.executed_quantity for order in legs(desk, deal, Leg.EXIT)) == Decimal("0.3")
-    (note,) = told_of(desk, "stop")
-    assert "cannot be left" in note.message and "0 are free" in note.message
-
-
-@pytest.mark.parametrize("price", [0.0, float("nan"), float("inf"), -5.0])
-def test_a_price_that_is_none_changes_nothing(desk: TradingDesk, price: float):
-    """E8: nor does a price that nobody confirms, a fifth away from the last one."""
-    from fks_assets.exchanges.orders.paper_book import Quote
-
-    deal = enter(desk, stop=None, target="1.01")
-    for told in (price, 10.0, 1e9):
-
-        async def work(gateway: OrderGateway, told: float = told) -> Any:
-            return await protect(gateway, {desk.market: Quote.of_price(told, desk.clock())})
-
-        desk.run(work)
-    assert position_of(desk, deal).quantity == Decimal("0.01") and at_exchange(desk) == []
-    assert legs(desk, deal, Leg.EXIT) == [] and told_of(desk, "stop") == []
-
-
-def test_one_broken_deal_leaves_the_others_guarded(binance: TradingDesk):
-    """O4: whatever is wrong with it."""
-    first, second = enter(binance), enter(binance)
-
-    async def work(gateway: OrderGateway) -> Any:
-        submit = gateway.submit
-
-        async def broken(intent: Any) -> Any:
-            if intent.deal.id == first.id:
-                raise KeyError("a fault of ours")
-            return await submit(intent)
-
-        gateway.submit = broken  # type: ignore[method-assign]
-        return await protect(gateway, {})
-
-    found = {each.deal.id: each for each in binance.run(work)}
-    assert "KeyError" in found[first.id].words[-1] and found[first.id].pending
-    assert found[second.id].words[-1].startswith("guarded")
-
-
-def test_an_entry_that_executes_after_its_deal_has_ended_is_sold(binance: TradingDesk):
-    """O3: a fill after the cancel; told, left, and ended once more."""
-    from fks_assets.stores.ledger.deals import update_deal
-
-    deal = binance.deal()
-    price = (binance.last_price() * Decimal("0.8")).quantize(Decimal(1))
-
-    async def rest(gateway: OrderGateway) -> Any:
-        return await gateway.submit(binance.intent(deal, type_=OrderType.LIMIT, price=price))
-
-    binance.run(rest)
-    with binance.database.transaction() as connection:
-        update_deal(connection, deal.id, at_ms=binance.clock(), status=DealStatus.STOPPED)
-    (there,) = at_exchange(binance, "BUY")
-    binance.simulator.fill_by_hand(there["number"], price)
+def test_a_quiet_round_reads_the_ledger_once_and_asks_the_exchange_nothing(binance: TradingDesk):
+    """However many positions there are."""
+    for _ in range(4):
+        enter(binance)
     guard(binance)
+
+    async def work(gateway: OrderGateway) -> tuple[int, int]:
+        transact, calls = gateway.transact, []
+
+        async def counted(work: Any) -> Any:
+            calls.append(work)
+            return await transact(work)
+
+        gateway.transact = counted  # type: ignore[method-assign]
+        before = len(binance.simulator.journal())
+        found = await protect(gateway, {binance.market: Quote.of_price(float(binance.last_price()), binance.clock())})
+        assert [each.words[0][:7] for each in found] == ["guarded"] * 4
+        return len(calls), len(binance.simulator.journal()) - before
+
+    assert binance.run(work) == (1, 0)
+
+
+def guard_without(binance: TradingDesk, told: Told | None, **lacks: bool) -> list[Protected]:
+    """Do a round at an exchange that lacks something."""
+
+    async def work(gateway: OrderGateway) -> list[Protected]:
+        gateway.venue.features = replace(gateway.venue.features, **lacks)
+        return await protect(gateway, {} if told is None else {binance.market: told.quote(binance.clock())})
+
+    return binance.run(work)
+
+
+def test_where_the_exchange_has_no_stops_the_desk_leaves_at_the_market(binance: TradingDesk):
+    """X23, S3.9, S1.14: Wallex; nothing goes out before the price is there, then one exit and one alert."""
+    lacks = {"oco": False, "stop_market": False, "stop_limit": False, "replace": False}
+    deal = enter(binance, stop="0.9", target="1.2", trailing="0.05")
+    price = binance.last_price()
+    for told in (None, Told(price), Told(price * Decimal("0.96"), high=price)):
+        guard_without(binance, told, **lacks)
+        assert at_exchange(binance) == [] and stop_of(binance, deal).state is StopState.NONE
+    assert abs((stop_of(binance, deal).level or 0) - price * Decimal("0.95")) <= Decimal("0.01")
+    for _ in range(3):
+        guard_without(binance, Told(price * Decimal("0.949")), **lacks)
+    assert position_of(binance, deal).net_quantity == 0 and len(legs(binance, deal, Leg.EXIT)) == 1
+    (note,) = told_of(binance, "stop")
+    assert note.message.startswith("🛑 STOP LOSS TRIGGERED!") and note.severity == "URGENT"
+    assert [note.message[:13] for note in told_of(binance, "trade")] == ["Position left"]
+
+
+def test_a_stop_limit_that_is_passed_and_does_not_execute_is_left_at_the_market(binance: TradingDesk):
+    """C10: its limit lies 1 % behind; after 15 s the position is sold and a person is told."""
+    lacks = {"oco": False, "stop_market": False}
+    deal = enter(binance, stop="0.9")
+    guard_without(binance, None, **lacks)
+    (stop,) = legs(binance, deal, Leg.STOP)
+    assert stop.type is OrderType.STOP_LIMIT and stop.stop_price is not None and stop.price is not None
+    assert 0 <= stop.stop_price * Decimal("0.99") - stop.price < Decimal("0.01")
+    below = Told(stop.price * Decimal("0.99"))
+    for seconds in (0, 10, 10):
+        binance.jump(seconds)
+        guard_without(binance, below, **lacks)
     assert position_of(binance, deal).net_quantity == 0
-    assert not read_deal(binance.database, deal.id).is_active
-    assert [note.severity for note in told_of(binance, "stop")] == ["HIGH"]
+    assert legs(binance, deal, Leg.STOP)[0].status is OrderStatus.CANCELED
+    (note,) = told_of(binance, "stop")
+    assert "did not execute" in note.message
+
+
+def test_a_position_that_is_all_dust_is_told(binance: TradingDesk):
+    """C13: worth less than the smallest order before a stop could rest; the coins stay in the wallet."""
+    deal = enter(binance, stop="0.1", quantity="0.00012")
+    price = binance.last_price()
+    guard(binance, Told(price * Decimal("0.85")), {"action": "reject", "endpoint": "POST order"})
+    position = position_of(binance, deal)
+    assert (position.net_quantity, position.dust_quantity) == (0, Decimal("0.00012"))
+    assert [note.severity for note in told_of(binance, "trade")] == ["WARN"]

@@ -71,6 +71,11 @@ def test_whole_cash_that_is_just_enough_buys_all_of_it():
     assert order(Sizing(), rules(lot_size="1"), available=Decimal("1000.999999999999999"), fee=Decimal("0.001")) == 9
 
 
+def test_a_price_that_no_float_is_costs_what_it_reads_as():
+    """The float that 0.1 reads as is above a tenth: three lots would cost more than 0.3."""
+    assert order(Sizing(), rules(lot_size="1", tick_size="0.1"), price=Decimal("0.1"), available=Decimal("0.3")) == 3
+
+
 def test_leverage_multiplies_the_stake_and_the_fee_is_paid_beside_the_margin():
     """At 10 times: margin 10 and fee 0.1 a coin of 100, so 10,000 pay for 990.099."""
     assert order(Sizing(), rules(lot_size="0.001"), leverage=10.0, fee=Decimal("0.001")) == Decimal("990.099")

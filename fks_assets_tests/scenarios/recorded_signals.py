@@ -26,6 +26,13 @@ from fks_assets_tests.scenarios.stopped_clock import stopped_desk
 DAY_MS = 86_400_000
 # Indicators need 201 candles before the first one that is traded on.
 HISTORY_CANDLES = 400
+# Beside those that the desk ships with, one that leaves by its own signal more often than by a level.
+STRATEGIES = {
+    "STRATEGIES__ema_crossover__ema_fast": "5",
+    "STRATEGIES__ema_crossover__ema_slow": "13",
+    "STRATEGIES__ema_crossover__stop_atr": "4",
+    "STRATEGIES__ema_crossover__target_atr": "8",
+}
 COLUMNS = ("action", "confidence", "stop", "target")
 
 
@@ -44,11 +51,15 @@ class Recorded:
     signals: Mapping[Place, SignalColumns]
     rules: Mapping[Market, MarketRules]
 
-    def before(self, end_ms: int) -> "Recorded":
-        """Return the part of the candles that open before a time (UTC ms)."""
-        candles = {market: each.between(self.start_ms, end_ms) for market, each in self.candles.items()}
-        signals = {place: _first(each, len(candles[place[1]])) for place, each in self.signals.items()}
-        return Recorded(self.folder, self.timeframe, self.start_ms, end_ms, candles, signals, self.rules)
+    def part(self, start_ms: int, end_ms: int) -> "Recorded":
+        """Return the candles that open in [start_ms, end_ms)."""
+        candles, signals = {}, {}
+        for (strategy, market), columns in self.signals.items():
+            rows = slice(*np.searchsorted(self.candles[market].open_time, (start_ms, end_ms)).tolist())
+            candles[market] = self.candles[market].slice(rows.start, rows.stop)
+            parts = (getattr(columns, name)[rows] for name in (*COLUMNS, "reason_codes"))
+            signals[strategy, market] = SignalColumns(*parts, columns.reasons)
+        return Recorded(self.folder, self.timeframe, start_ms, end_ms, candles, signals, self.rules)
 
     def heard(self, now_ms: int) -> list[Heard]:
         """Return the newest signal of each place at a time (UTC ms), of the candle that had closed last."""
@@ -96,6 +107,7 @@ def sync_recorded(
         replay=folder,
         FIRST_MONTH=first_month,
         SIMULATOR__REPLAY=str(folder),
+        **STRATEGIES,
     ) as desk:
         fetch_rules(desk.desk.stores, desk.desk.market_data)
         for now_ms in (*looks, end_ms + 60_000):
@@ -158,8 +170,3 @@ def _stored(desk: Desk, folder: Path, timeframe: Timeframe, start_ms: int, end_m
             signals[strategy, market] = SignalColumns(*columns, codes, tuple(places))
     rules = all_rules_as_of(desk.stores.database, markets, end_ms + DAY_MS)
     return Recorded(folder, timeframe, start_ms, end_ms, candles, signals, rules)
-
-
-def _first(columns: SignalColumns, rows: int) -> SignalColumns:
-    parts = (getattr(columns, name)[:rows] for name in (*COLUMNS, "reason_codes"))
-    return SignalColumns(*parts, columns.reasons)

@@ -6,7 +6,6 @@ each candle's close, the equity to the last digit.
 
 import asyncio
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from fks_assets.crashpoints import crashpoint
 from fks_assets.quant.orders import Mode
 from fks_assets.simulator.fault_rules import parse_time
 from fks_assets.stores.database import Database
@@ -23,10 +21,10 @@ from fks_assets.stores.ledger.journal import wallets
 from fks_assets.stores.ledger.orders import read_orders
 from fks_assets.stores.ledger.recompute import recompute
 from fks_assets_tests.scenarios.live_account import KEY, LiveAccount, live_account
-from fks_assets_tests.scenarios.recorded_signals import DAY_MS, Recorded, joined_files, sync_recorded
+from fks_assets_tests.scenarios.recorded_signals import DAY_MS, HISTORY_CANDLES, Recorded, joined_files, sync_recorded
 from fks_assets_tests.scenarios.same_backtest import backtest_tells, ledger_tells
-from fks_assets_tests.scenarios.stopped_clock import database_of_a_module
-from fks_assets_tests.scenarios.virtual_account import ACCOUNT, CASH, MortalAccount, VirtualAccount, paper_account
+from fks_assets_tests.scenarios.stopped_clock import HOUR_MS, database_of_a_module
+from fks_assets_tests.scenarios.virtual_account import ACCOUNT, CASH, VirtualAccount, dying, paper_account
 from fks_assets_tests.shared_data import SHARED, requires_shared
 
 pytestmark = requires_shared
@@ -64,17 +62,17 @@ def module_database(postgres_home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def four_hours(tmp_path_factory: pytest.TempPathFactory, module_database: str) -> Recorded:
-    """Ninety days of candles of four hours, joined from the recorded hours, and the signals that the assets derived from them.
+def six_hours(tmp_path_factory: pytest.TempPathFactory, module_database: str) -> Recorded:
+    """Ninety days of candles of six hours, joined from the recorded hours, and the signals that the assets derived from them.
 
     On two days, one of them right after an outage, the clocks stood still and the desk was asked for its newest signals: they are
     those that it has of these candles at the end.
     """
-    folder, start = tmp_path_factory.mktemp("four_hours"), WITH_OUTAGES
+    folder, start = tmp_path_factory.mktemp("six_hours"), WITH_OUTAGES
     end = start + DAYS * DAY_MS
-    files = joined_files(FOLDER, folder / "files", TWO, 4, start - 100 * DAY_MS, end + 2 * DAY_MS)
+    files = joined_files(FOLDER, folder / "files", TWO, 6, start - HISTORY_CANDLES * 6 * HOUR_MS, end + DAY_MS)
     looks = [start + 19 * DAY_MS + 30_000, parse_time("look", "now", "2021-04-25T09:00:30Z")]
-    return recorded(folder / "desk", module_database, files, TWO, "4h", start, looks)
+    return recorded(folder / "desk", module_database, files, TWO, "6h", start, looks)
 
 
 def recorded(
@@ -102,34 +100,25 @@ def watched(database: Database) -> Callable[[], None]:
     return check
 
 
-def assert_is_the_backtest(account: VirtualAccount, reasons: set[str]) -> None:
-    """Compare every fill and the equity at each close; `reasons`: those for which something was bought or sold."""
+def assert_is_the_backtest(account: VirtualAccount) -> None:
+    """Compare every fill and the equity at each close, and see that all that can happen has happened."""
     rules = account.settings.accounts[ACCOUNT].model_copy(update={"mode": Mode.PAPER, "initial_cash": Decimal(CASH)})
     tested, lived = backtest_tells(account.recorded, rules), ledger_tells(account.database, ACCOUNT, account.recorded)
     assert lived.fills == tested.fills
     assert {time: lived.equity.get(time) for time in tested.equity} == tested.equity
     assert recompute(account.database) == []
-    assert {fill.reason for fill in tested.fills} == reasons, "else it proves less than it says"
+    assert {fill.reason for fill in tested.fills} == {"entry", "stop", "target", "signal"}
     assert {fill.strategy for fill in tested.fills} == set(rules.strategies)
     assert {fill.market for fill in tested.fills} == {market.key for market in account.recorded.candles}
 
 
-def mortal(account: VirtualAccount, patch: pytest.MonkeyPatch, *, chance: float, seed: int) -> MortalAccount:
-    """Return the account as one whose process dies with this chance at each point at which a process may die."""
-    found = MortalAccount(account.settings, account.database, account.recorded, chance=chance, seed=seed)
-    for name, module in list(sys.modules.items()):
-        if name.startswith("fks_assets.") and getattr(module, "crashpoint", None) is crashpoint:
-            patch.setattr(module, "crashpoint", found.pass_by)
-    return found
-
-
 def test_ninety_days_on_paper_with_deaths_are_the_backtest_to_the_last_digit(
-    home: Path, database: Database, four_hours: Recorded, watched: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    home: Path, database: Database, six_hours: Recorded, watched: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Issue 5, its first line; C14: what a process left half done when it died changes nothing."""
-    account = mortal(paper_account(home, database, four_hours), monkeypatch, chance=0.003, seed=1)
+    account = dying(paper_account(home, database, six_hours), monkeypatch, chance=0.003, seed=1)
     asyncio.run(account.live(watched))
-    assert_is_the_backtest(account, {"entry", "stop", "target"})
+    assert_is_the_backtest(account)
     assert account.deaths.total() > 20
 
 
@@ -147,24 +136,25 @@ def assert_exchange_agrees(account: LiveAccount) -> None:
 
 
 def test_ten_days_live_at_an_exchange_are_the_same_backtest(
-    home: Path, database: Database, four_hours: Recorded, watched: Callable[[], None]
+    home: Path, database: Database, six_hours: Recorded, watched: Callable[[], None]
 ) -> None:
     """Issue 5: signed orders over HTTP, resting pairs of stop and target, fills by the exchange's own matching; C14, F13."""
-    part = four_hours.before(four_hours.start_ms + 10 * DAY_MS)
+    # Ten days on which every strategy trades both markets and every kind of exit happens.
+    part = six_hours.part(*(six_hours.start_ms + days * DAY_MS for days in (28, 38)))
     with live_account(home, database, part) as account:
         asyncio.run(account.live(watched))
-        assert_is_the_backtest(account, {"entry", "stop", "target"})
+        assert_is_the_backtest(account)
         assert_exchange_agrees(account)
 
 
 @pytest.mark.nightly
 def test_ninety_days_live_at_an_exchange_are_the_same_backtest(
-    home: Path, database: Database, four_hours: Recorded, watched: Callable[[], None]
+    home: Path, database: Database, six_hours: Recorded, watched: Callable[[], None]
 ) -> None:
     """The same with all that ninety days bring."""
-    with live_account(home, database, four_hours) as account:
+    with live_account(home, database, six_hours) as account:
         asyncio.run(account.live(watched))
-        assert_is_the_backtest(account, {"entry", "stop", "target"})
+        assert_is_the_backtest(account)
         assert_exchange_agrees(account)
 
 
@@ -186,7 +176,7 @@ def test_ninety_days_of_hours_on_paper_are_the_backtest_to_the_last_digit(
     chance: float,
 ) -> None:
     """Issue 5, its first line, in full."""
-    account = mortal(paper_account(home, database, hours), monkeypatch, chance=chance, seed=2)
+    account = dying(paper_account(home, database, hours), monkeypatch, chance=chance, seed=2)
     asyncio.run(account.live(watched))
-    assert_is_the_backtest(account, {"entry", "stop", "target", "signal"})
+    assert_is_the_backtest(account)
     assert (account.deaths.total() > 100) == (chance > 0)

@@ -4,6 +4,7 @@ At the first millisecond of a candle the desk does all its steps, with the signa
 last one it looks again and takes its balance.
 """
 
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pytest
 import sqlalchemy as sa
 
+from fks_assets.crashpoints import crashpoint
 from fks_assets.desk.cycle import AccountDesk, open_account
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.prices import Moment
@@ -25,14 +28,16 @@ from fks_assets.settings import Settings
 from fks_assets.stores.database import Database
 from fks_assets.stores.market_rules import record_rules
 from fks_assets_tests.desk import build_desk
-from fks_assets_tests.scenarios.recorded_signals import Recorded
+from fks_assets_tests.scenarios.recorded_signals import STRATEGIES, Recorded
 
 ACCOUNT = "main"
 NOWHERE = "http://127.0.0.1:9"
 # What the desk asks beyond a backtest is set so wide that it never speaks.
 ANY_MODE = {
-    "ACCOUNTS__main__strategies__technical": "0.4",
-    "ACCOUNTS__main__strategies__breakout": "0.5",
+    **STRATEGIES,
+    "ACCOUNTS__main__strategies__technical": "0.3",
+    "ACCOUNTS__main__strategies__breakout": "0.4",
+    "ACCOUNTS__main__strategies__ema_crossover": "0.2",
     "ACCOUNTS__main__limits__max_order_notional": "1000000000",
     "ACCOUNTS__main__limits__max_open_orders": "10000",
     "ACCOUNTS__main__limits__max_orders_per_minute": "10000",
@@ -185,3 +190,12 @@ class MortalAccount(VirtualAccount):
         """Stand in for `crashpoint`."""
         if self._random.random() < self.chance:
             raise Killed(point)
+
+
+def dying(account: VirtualAccount, patch: pytest.MonkeyPatch, *, chance: float, seed: int) -> MortalAccount:
+    """Return the account as one whose process dies, with this chance, at each point at which one may die."""
+    found = MortalAccount(account.settings, account.database, account.recorded, chance=chance, seed=seed)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("fks_assets.") and getattr(module, "crashpoint", None) is crashpoint:
+            patch.setattr(module, "crashpoint", found.pass_by)
+    return found

@@ -39,6 +39,7 @@ from fks_assets_tests.security.canaries import (
 )
 
 LIVE = {
+    "EXCHANGES__simulated__deadline_seconds": "1",
     "ACCOUNTS__main__mode": "live",
     "ACCOUNTS__main__strategies__technical": "0.5",
     "ACCOUNTS__main__strategies__breakout": "0.5",

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import logging
+import re
 import resource
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def stream() -> Iterator[io.StringIO]:
         str,
         lambda secret: quote(secret, safe=""),
         quote_plus,
-        lambda secret: quote(secret, safe="").lower(),
+        lambda secret: re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
         lambda secret: base64.b64encode(secret.encode()).decode(),
         lambda secret: base64.urlsafe_b64encode(f"u:{secret}:x".encode()).decode(),
         lambda secret: base64.b64encode(f"user:{secret}".encode()).decode(),
@@ -56,7 +57,6 @@ def stream() -> Iterator[io.StringIO]:
         lambda secret: secret.encode().hex().upper(),
         json.dumps,
         lambda secret: repr({"X-MBX-APIKEY": secret.encode()}),
-        str.upper,
     ],
 )
 def test_every_form_of_a_secret_is_hidden_and_the_rest_stays(secret, shown):
@@ -76,8 +76,8 @@ def test_whatever_stands_around_it_a_secret_is_hidden_and_hiding_twice_changes_n
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
 def test_text_without_a_secret_stays_as_it_is(text: str):
-    forms = {form.lower() for secret in (API_KEY, SECRET, PASSWORD) for form in redaction.forms_of(secret)}
-    known = "://" in text or any(form in text.lower() for form in forms)
+    forms = {form for secret in (API_KEY, SECRET, PASSWORD) for form in redaction.forms_of(secret)}
+    known = "://" in text or any(form in text for form in forms)
     assert known or redacted(text) == text
 
 

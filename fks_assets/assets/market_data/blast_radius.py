@@ -213,7 +213,7 @@ class _Search:
 
 
 def _is_made_again(asset: str, timeframe: str) -> bool:
-    """Return whether ticks derive an asset anew when candles of the timeframe change; shadows are what a person asked for once."""
+    """Return whether ticks derive an asset anew when candles of the timeframe change; shadows are asked for once, by a person."""
     return asset.endswith(f"_{timeframe}") and not asset.startswith("shadow.")
 
 

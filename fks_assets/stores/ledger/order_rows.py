@@ -71,6 +71,7 @@ _SELECT = sa.text(f"""
     SELECT * FROM (SELECT {COLUMNS} FROM orders
     WHERE (CAST(:ids AS bigint[]) IS NULL OR id = ANY (CAST(:ids AS bigint[])))
       AND (CAST(:deal_id AS bigint) IS NULL OR deal_id = :deal_id)
+      AND (CAST(:deal_ids AS bigint[]) IS NULL OR deal_id = ANY (CAST(:deal_ids AS bigint[])))
       AND (CAST(:account AS text) IS NULL OR account = :account)
       AND (CAST(:market AS text) IS NULL OR market = :market)
       AND (CAST(:client_order_id AS text) IS NULL OR client_order_id = :client_order_id)
@@ -123,6 +124,7 @@ def read_orders(
     account: str | None = None,
     market: Market | None = None,
     deal_id: int | None = None,
+    deal_ids: Sequence[int] | None = None,
     active: bool | None = None,
     statuses: Sequence[OrderStatus] | None = None,
     since_ms: int | None = None,
@@ -135,6 +137,7 @@ def read_orders(
         account=account,
         market=market,
         deal_id=deal_id,
+        deal_ids=None if deal_ids is None else list(deal_ids),
         active=active,
         statuses=None if statuses is None else [status.value for status in statuses],
         since=since_ms,
@@ -188,6 +191,7 @@ def _read(source: Database | sa.Connection, **values: Any) -> list[Order]:
     names = (
         "ids",
         "deal_id",
+        "deal_ids",
         "account",
         "market",
         "client_order_id",

@@ -89,6 +89,7 @@ def sizings(draw: st.DrawFn) -> Sizing:
     return Sizing(
         kind=kind,
         size=draw(st.sampled_from(size)),
+        cap=draw(st.sampled_from([0.5, 0.1])),
         base=draw(st.sampled_from(["cash", "equity"])),
         largest_stake=draw(st.sampled_from([1.0, 0.4])),
     )

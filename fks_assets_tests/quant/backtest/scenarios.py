@@ -351,6 +351,23 @@ SCENARIOS = [
         "89f21fe0bf2d1f03e22f6d238f0ef33e56697e02af55d607a993ef8d8c65de89",
     ),
     Scenario(
+        "a stake by confidence is capped: 80 % of the cash at full confidence, but no more than half",
+        one([CALM, (100, 111, 99, 110), CALM], BUY, sizing=Sizing(kind="confidence", size=0.8)),
+        [(1, 100, 110, 50, 500, "TARGET")],
+        "38413e80c2f9680ad2919fb3805ea1c22e0f72aaefd08ad572684c0376ab3cb1",
+    ),
+    Scenario(
+        "100 and a gain of 0.30 pay for one lot at 100.30 to the last digit, though no float is 100.3",
+        one(
+            [CALM, (100, 100.3, 99.9, 100.3), (100.3, 100.4, 100.2, 100.3)],
+            {0: (1, 95, 100.3), 1: (1, 95, NONE)},
+            cash=100.0,
+            rules_of_market=(market_rules(tick_size="0.1", lot_size="1"),),
+        ),
+        [(1, 100, 100.3, 1, 0.3, "TARGET"), (1, 100.3, 100.3, 1, 0, "END")],
+        "f9348634b3413999a665a1f780220f7285c871d2e7e744defbd4cfa08c9bf440",
+    ),
+    Scenario(
         "a signal whose stop the next open has passed is not traded",
         one([CALM, (94, 96, 93, 95), CALM], BUY),
         [],
@@ -382,6 +399,25 @@ SCENARIOS = [
         two_markets({"drawn": Budget(share=0.5)}, sizing=Sizing(size=0.5, base="equity")),
         [(1, 100, 100, 25, 0, "END"), (1, 50, 55, 50, 250, "END")],
         "1cd1f57550ac52b533e7d64711939f06bfa69dc27705e0f68b3c84c20ea238bb",
+    ),
+    Scenario(
+        "a budget of half the book that its first position takes whole leaves nothing for the second market",
+        two_markets({"drawn": Budget(share=0.5)}),
+        [(1, 100, 100, 50, 0, "END")],
+        "633b309ab72fddf08ac951ac0d408b8c6fc86f333688ce20ce5dc3f8ce6c755c",
+        refused={"CASH": 1},
+    ),
+    Scenario(
+        "a liquidation costs its fee on top: 0.1 % of 90,452.26",
+        one([CALM, (100, 101, 90, 95), CALM], NO_LEVELS, leverage=10.0, liquidation_fee=0.001),
+        [(1, 100, 90.45226130653266, 1000, -9547.738693467337 - 90.45226130653266, "LIQUIDATION")],
+        "f4441f614a1338eaa254256e78740904608ffc0030e7e19dce5f644aff6f1926",
+    ),
+    Scenario(
+        "a strategy that does not leave on signals holds against them to the end",
+        one([CALM, CALM, CALM, CALM], {0: (1, NONE, NONE), 1: (-1, NONE, NONE)}, exit_on_signal=False),
+        [(1, 100, 100, 100, 0, "END")],
+        "7911588d53bc07455af41337f3241b98640b0922e25bab35f60bfdc6eae69530",
     ),
     Scenario(
         "two strategies with half the book each do not touch each other's money",
