@@ -75,10 +75,7 @@ def test_the_newest_stored_candles_are_asked_for_again_with_an_open_tail() -> No
 
 def test_nothing_is_asked_again_when_the_month_is_complete() -> None:
     times = [slot * STEP for slot in range(GRID)]
-    assert (
-        missing_ranges(HeldTimes(times), head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3)
-        == []
-    )
+    assert missing_ranges(HeldTimes(times), head_of(times, []), HOUR, 0, GRID * STEP, skip_confirmed=True, overlap=3) == []
 
 
 @given(known=slots, asked=st.lists(st.tuples(st.integers(0, GRID - 1), st.integers(1, 15)), max_size=3), present=slots)

@@ -135,6 +135,7 @@ def assert_exchange_agrees(account: LiveAccount) -> None:
     assert {coin: held.get(coin, 0) for coin in booked} == booked
 
 
+@pytest.mark.nightly
 def test_ten_days_live_at_an_exchange_are_the_same_backtest(
     home: Path, database: Database, six_hours: Recorded, watched: Callable[[], None]
 ) -> None:

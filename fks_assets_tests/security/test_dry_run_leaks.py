@@ -115,6 +115,7 @@ def exchange() -> Iterator[SimulatorClient]:
         yield simulator
 
 
+@pytest.mark.nightly
 @requires_memory
 @pytest.mark.parametrize(("name", "live"), COMBINATIONS)
 def test_a_process_that_may_not_trade_live_has_no_key_in_its_memory(

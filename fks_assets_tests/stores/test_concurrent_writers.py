@@ -20,9 +20,11 @@ from fks_assets_tests.stores.tables import BTC, NOVEMBER, candle_rows, times
 MINUTE = 60_000
 WRITING_SECONDS = float(os.environ.get("TEST_WRITING_SECONDS", "2"))
 
-SETUP = f"""
+SETUP = (
+    f"""
 START = {NOVEMBER}
-""" + """
+"""
+    + """
 import json, random, sys, time
 import pyarrow as pa
 from fks_assets.quant.markets import parse_market
@@ -42,6 +44,7 @@ def rows(minutes, value):
         "close": pa.array([float(value)] * len(minutes)),
     })
 """
+)
 
 # Each writer has minutes of its own, all fight for the first hundred. A printed line is a promise that its rows are stored.
 RIVAL = (

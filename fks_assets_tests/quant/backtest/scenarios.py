@@ -357,6 +357,12 @@ SCENARIOS = [
         "38413e80c2f9680ad2919fb3805ea1c22e0f72aaefd08ad572684c0376ab3cb1",
     ),
     Scenario(
+        "cash that is a ten-billionth short of ten lots buys nine",
+        one([CALM] * 3, NO_LEVELS, cash=999.9999999999, rules_of_market=(market_rules(lot_size="1"),)),
+        [(1, 100, 100, 9, 0, "END")],
+        "64653595dc594966d11b2e444268a976613480e1aed30edd94734afaafb1f5eb",
+    ),
+    Scenario(
         "100 and a gain of 0.30 pay for one lot at 100.30 to the last digit, though no float is 100.3",
         one(
             [CALM, (100, 100.3, 99.9, 100.3), (100.3, 100.4, 100.2, 100.3)],
