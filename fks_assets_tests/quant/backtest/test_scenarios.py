@@ -1,4 +1,4 @@
-"""Forty-seven books worked out by hand, each pinned by the hash of its order list (issue: at least 20): C8, C9, S3.10 to S3.12."""
+"""Forty-seven books worked out by hand, pinned by the hashes of their order lists (at least 20): C8, C9, S3.10 to S3.12."""
 
 import pytest
 
