@@ -156,14 +156,15 @@ SCENARIOS = {
 
 
 def cases() -> list[tuple[str, str, str]]:
-    """Return (scenario, point, answer): each point when all goes well, and under each other answer where one can matter."""
+    """Return (scenario, point, answer): every answer where a request is on its way, two where the next process sends it."""
     found = []
     for name, scenario in SCENARIOS.items():
-        cancels = scenario.endpoint in CANCELS.values()
         for point in scenario.points:
-            for answer in ANSWERS:
-                if answer == "taken" or (not point.startswith("protect.dust") and not (cancels and "hidden" in answer)):
-                    found.append((name, point, answer))
+            is_sending = not point.startswith("protect.") or point in ("protect.placed", "protect.cancel.done")
+            answers = [answer for answer in ANSWERS if is_sending or answer in ("taken", "lost")]
+            if scenario.endpoint in CANCELS.values():
+                answers = [answer for answer in answers if "hidden" not in answer]
+            found += [(name, point, answer) for answer in answers]
     return found
 
 
