@@ -33,13 +33,13 @@ def evaluate(
 
     settings = load_settings()
     chosen = [desk_market(text, settings) for text in markets or []] or None
-    from fks_assets.assets.trading.backtests import usual_timeframe
     from fks_assets.assets.trading.evaluation import evaluate_markets
     from fks_assets.cli.output import print_json
+    from fks_assets.quant.timeframes import usual_timeframe
     from fks_assets.resources.stores import Stores
     from fks_assets.stores.trade_ideas import save_ideas
 
-    frame = desk_timeframe(timeframe or usual_timeframe(settings), settings)
+    frame = desk_timeframe(timeframe or usual_timeframe(settings.timeframes), settings)
     stores = Stores(settings)
     found = evaluate_markets(stores, frame, chosen)
     files = [] if export is None else _export(export, found)

@@ -12,14 +12,12 @@ from fks_assets.errors import InvalidInput
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.markets import Market
-from fks_assets.quant.timeframes import Timeframe
+from fks_assets.quant.timeframes import Timeframe, usual_timeframe
 from fks_assets.settings import Settings
 from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.accounts import Account, AccountSpec, mirror, read_account
 from fks_assets.stores.ledger.orders import OrderLimits
 from fks_assets.stores.market_rules import all_rules_as_of
-
-USUAL_TIMEFRAME = "1h"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def account_timeframe(settings: Settings, rules: AccountRules) -> Timeframe:
     Raises InvalidInput for one that the desk does not have.
     """
     offered = {timeframe.name: timeframe for timeframe in settings.timeframe_list()}
-    name = rules.timeframe or (USUAL_TIMEFRAME if USUAL_TIMEFRAME in offered else settings.timeframes[0])
+    name = rules.timeframe or usual_timeframe(settings.timeframes)
     if name not in offered:
         raise InvalidInput(f"timeframe {name!r} of an account is not on this desk; it has {', '.join(offered)}")
     return offered[name]

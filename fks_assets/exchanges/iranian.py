@@ -7,6 +7,7 @@ An answer is taken whole or refused: a missing or unreadable value raises BadRes
 that an exchange does not document raises NotSupported before anything is sent.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -50,7 +51,7 @@ def exact(value: Any) -> Decimal:
     return money(value)
 
 
-class IranianExchange(Exchange):  # type: ignore[misc]
+class IranianExchange(Exchange, ABC):  # type: ignore[misc]
     """The part of a ccxt exchange that Wallex and Nobitex share."""
 
     number = str
@@ -117,9 +118,9 @@ class IranianExchange(Exchange):  # type: ignore[misc]
             url += "?" + self.urlencode(params)
         return {"url": url, "method": method, "body": body, "headers": sent}
 
+    @abstractmethod
     def credential_headers(self) -> dict[str, str]:
         """Return the headers that name the account."""
-        raise NotImplementedError
 
     def handle_errors(
         self,
@@ -146,9 +147,9 @@ class IranianExchange(Exchange):  # type: ignore[misc]
             default = InvalidOrder if is_order else BadRequest
             raise (OrderNotFound if status == 404 and is_order else _HTTP_ERRORS.get(status, default))(said)
 
+    @abstractmethod
     def raise_reported(self, response: Mapping[str, Any], status: int, said: str) -> None:
         """Raise what the envelope reports; return if it reports a success."""
-        raise NotImplementedError
 
     def part(self, holder: Any, key: str, kind: type) -> Any:
         """Return an object or list of an answer."""

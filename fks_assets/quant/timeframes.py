@@ -1,6 +1,7 @@
 """Timeframes, the candle grid, months, and the one rule that says when a candle is closed. All times are UTC milliseconds."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -94,3 +95,8 @@ def months_between(start_ms: int, end_ms: int) -> list[str]:
         months.append(month)
         cursor = month_window(month)[1]
     return months
+
+
+def usual_timeframe(offered: Sequence[str]) -> str:
+    """Return 1h, or the first of the timeframes that a desk offers if it has none."""
+    return "1h" if "1h" in offered else offered[0]

@@ -1,5 +1,6 @@
 """The oracle's view of trading, for tests: accounts, orders, fills and books of a running simulator, and a human's hand in it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -7,14 +8,14 @@ from typing import Any
 Amount = str | int | Decimal
 
 
-class TradingOracle:
+class TradingOracle(ABC):
     """Asks the pages under /_simulator/trading; amounts go and come as texts, what is refused raises InvalidInput."""
 
-    def _call(self, method: str, path: str, query: Mapping[str, str | int] | None = None, body: Any = None) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _call(self, method: str, path: str, query: Mapping[str, str | int] | None = None, body: Any = None) -> Any: ...
 
-    def _read(self, method: str, path: str, query: Mapping[str, str | int] | None = None, body: Any = None) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, method: str, path: str, query: Mapping[str, str | int] | None = None, body: Any = None) -> bytes: ...
 
     def add_account(
         self,

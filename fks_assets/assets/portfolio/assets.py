@@ -26,7 +26,7 @@ from fks_assets.assets.portfolio.sensors import (
     build_orders_sensor,
     build_positions_sensor,
 )
-from fks_assets.assets.trading.backtests import usual_timeframe
+from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.settings import Settings
 
 TRADING, ORDER_MONITOR, POSITION_MARKS, ACCOUNT_BALANCES = "trading", "order_monitor", "position_marks", "account_balances"
@@ -71,7 +71,8 @@ def build_portfolio(settings: Settings, critical_path: UnresolvedAssetJobDefinit
 def _assets(settings: Settings) -> dict[str, dg.AssetsDefinition]:
     offered = settings.timeframe_list()
     heard = sorted(
-        {rules.timeframe or usual_timeframe(settings) for rules in settings.accounts.values()} & set(settings.timeframes)
+        {rules.timeframe or usual_timeframe(settings.timeframes) for rules in settings.accounts.values()}
+        & set(settings.timeframes)
     )
     shortest = min(offered, key=lambda timeframe: timeframe.milliseconds)
     return {

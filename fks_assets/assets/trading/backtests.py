@@ -16,6 +16,7 @@ from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.clock import now_ms
 from fks_assets.errors import in_words
 from fks_assets.partitions import day_of, strategy_day_partitions, strategy_day_range
+from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
 ASSET = "backtests"
 CODE_VERSION = "2"
-
-
-def usual_timeframe(settings: Settings) -> str:
-    """Return 1h, or the desk's first timeframe if it has none."""
-    return "1h" if "1h" in settings.timeframes else settings.timeframes[0]
 
 
 def build_backtests(settings: Settings) -> ScheduledAsset:
@@ -44,7 +40,7 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
         """
 
         lookback_days: int = 365
-        timeframe: str = usual_timeframe(settings)
+        timeframe: str = usual_timeframe(settings.timeframes)
         markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
         optimize: bool = False
         trials: int = 100
@@ -63,7 +59,7 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
         owners=["team:research"],
         partitions_def=strategy_day_partitions(settings),
         deps=[
-            *(f"{prefix}_{usual_timeframe(settings)}" for prefix in ("ohlcv", "indicators")),
+            *(f"{prefix}_{usual_timeframe(settings.timeframes)}" for prefix in ("ohlcv", "indicators")),
             "market_rules",
             "strategy_parameters",
         ],

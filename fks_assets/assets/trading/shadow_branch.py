@@ -9,7 +9,7 @@ import dagster as dg
 
 from fks_assets.assets.events import final_errors
 from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
-from fks_assets.assets.trading.backtests import usual_timeframe
+from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
@@ -44,7 +44,7 @@ def build_shadow_branch(settings: Settings) -> ShadowAsset:
         parameters: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
         rules: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
         markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
-        timeframe: str = usual_timeframe(settings)
+        timeframe: str = usual_timeframe(settings.timeframes)
         start: str = ""
         end: str = ""
         branch: str = ""
@@ -57,7 +57,7 @@ def build_shadow_branch(settings: Settings) -> ShadowAsset:
         group_name="trading",
         kinds={"python", "parquet"},
         owners=["team:research"],
-        deps=[*(f"{prefix}_{usual_timeframe(settings)}" for prefix in ("ohlcv", "indicators")), "market_rules"],
+        deps=[*(f"{prefix}_{usual_timeframe(settings.timeframes)}" for prefix in ("ohlcv", "indicators")), "market_rules"],
         code_version=CODE_VERSION,
     )
     def shadow_branch(

@@ -7,10 +7,10 @@ import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
-from fks_assets.assets.trading.backtests import usual_timeframe
 from fks_assets.clock import now_ms
 from fks_assets.ids import document_hash
 from fks_assets.partitions import day_of, day_partitions
+from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 from fks_assets.stores.lineage import InputRef, RecordedInputs, latest_inputs, record_many
@@ -29,7 +29,7 @@ def build_strategy_validation(settings: Settings) -> ScheduledAsset:
         """The candles on which a strategy without a certificate is certified: so many days before now, of this timeframe."""
 
         lookback_days: int = 365
-        timeframe: str = usual_timeframe(settings)
+        timeframe: str = usual_timeframe(settings.timeframes)
 
     @dg.asset(
         description=(

@@ -7,10 +7,10 @@ import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, final_errors, finished, materialization
 from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
-from fks_assets.assets.trading.backtests import usual_timeframe
 from fks_assets.clock import now_ms
 from fks_assets.ids import stable_id
 from fks_assets.partitions import day_of, day_partitions
+from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 from fks_assets.stores.lineage import RecordedInputs, latest_inputs, record_many
@@ -37,7 +37,7 @@ def build_trade_ideas(settings: Settings, signals_job: UnresolvedAssetJobDefinit
 
     Days cannot be in one Dagster job with months of markets, hence a job and a sensor of its own.
     """
-    usual = usual_timeframe(settings)
+    usual = usual_timeframe(settings.timeframes)
 
     class IdeasConfig(dg.Config):
         """The candles that are evaluated."""

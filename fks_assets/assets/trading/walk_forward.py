@@ -14,10 +14,10 @@ from fks_assets.assets.events import (
     raise_for_failures,
 )
 from fks_assets.assets.jobs import ScheduledAsset
-from fks_assets.assets.trading.backtests import usual_timeframe
 from fks_assets.clock import now_ms
 from fks_assets.errors import in_words
 from fks_assets.partitions import last_month, strategy_month_partitions, strategy_month_range
+from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 from fks_assets.stores.lineage import latest_inputs
@@ -36,7 +36,7 @@ def build_walk_forward(settings: Settings) -> ScheduledAsset:
         """How each month's parameters are chosen: on so many days before it, by a search of so many trials on these candles."""
 
         in_days: int = 180
-        timeframe: str = usual_timeframe(settings)
+        timeframe: str = usual_timeframe(settings.timeframes)
         markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
         trials: int = 50
         objective: str = "sharpe"
@@ -54,7 +54,7 @@ def build_walk_forward(settings: Settings) -> ScheduledAsset:
         kinds={"python", "postgres"},
         owners=["team:research"],
         partitions_def=strategy_month_partitions(settings),
-        deps=[*(f"{prefix}_{usual_timeframe(settings)}" for prefix in ("ohlcv", "indicators")), "market_rules"],
+        deps=[*(f"{prefix}_{usual_timeframe(settings.timeframes)}" for prefix in ("ohlcv", "indicators")), "market_rules"],
         code_version=CODE_VERSION,
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=12),
         output_required=False,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Self, TypeVar
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 Parsed = TypeVar("Parsed")
 
 
-class ExchangeVenue:
+class ExchangeVenue(ABC):
     """The account of one API key at one exchange. Use it inside `async with`; `Venue` says what its methods promise.
 
     `wall_ms` is this machine's clock, which a test replaces whose exchange lives in another time.
@@ -174,9 +175,9 @@ class ExchangeVenue:
             urgent=urgent,
         )
 
+    @abstractmethod
     def _denies(self, value: Any) -> bool:
         """Return whether the exchange says that there is no such order; the reader of the answer is then told so."""
-        raise NotImplementedError
 
     def _reading(self, answer: Answer, path: str) -> tuple[Any, ExchangeError | None]:
         """Return the JSON value of an answer, exact to the digit, and the error that it reports."""

@@ -1,6 +1,7 @@
 """What the venues of Wallex and Nobitex share: their ccxt classes read every answer, once the exchange has listed its markets."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -100,11 +101,11 @@ class IranianVenue(ExchangeVenue):
 
         return await self._ask(self.balance_path, {}, read, weight=1)
 
-    def _placed(self, value: Any, market: Any, request: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _placed(self, value: Any, market: Any, request: Any) -> Any: ...
 
-    def _balances(self, value: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _balances(self, value: Any) -> Any: ...
 
     def _cancel_refused(self, status: int, value: Any) -> CancelOutcome | None:
         is_missing = isinstance(value, dict) and self._says_missing(status, value)
@@ -120,9 +121,9 @@ class IranianVenue(ExchangeVenue):
             return MISSING, None
         return value, reported
 
+    @abstractmethod
     def _says_missing(self, status: int, value: Mapping[str, Any]) -> bool:
         """Return whether the exchange itself, and nothing that stands before it, says that there is no such order."""
-        raise NotImplementedError
 
     async def _list(self) -> None:
         """Read once what the exchange lists: its answers name markets and coins in words of its own."""
@@ -175,8 +176,8 @@ class IranianVenue(ExchangeVenue):
             created_at=order["timestamp"],
         )
 
-    def _executed_sum(self, order: Any) -> Decimal | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _executed_sum(self, order: Any) -> Decimal | None: ...
 
     def _fills(self, trades: list[Any]) -> list[VenueFill]:
         """Return executions; neither exchange says who was the maker, and a taker pays more."""

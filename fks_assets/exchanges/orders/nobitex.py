@@ -12,7 +12,6 @@ from fks_assets.errors import InvalidInput
 from fks_assets.exchanges.orders.iranian_venue import IranianVenue
 from fks_assets.exchanges.orders.venue import Canceled, CancelOutcome, Features, OrderReport, TradeMark, Unknown, VenueFill
 from fks_assets.quant.markets import Market
-from fks_assets.quant.money import money
 
 PAGE = 100
 _STATUS = "market/orders/status"
@@ -72,20 +71,6 @@ class NobitexVenue(IranianVenue):
         await self._list()
         fills = [fill for fill in await self._trades({}, since_ms) if fill.market in set(markets)]
         return sorted(fills, key=lambda fill: int(fill.trade_id))
-
-    async def prices(self, markets: Sequence[Market]) -> Mapping[Market, Decimal]:
-        await self._list()
-        wanted = {market: self._ccxt_market(market) for market in markets}
-
-        def read(value: Any) -> dict[Market, Decimal]:
-            stats = self._client.part(value, "stats", dict)
-            return {
-                market: money(self._client.parse_ticker(stats[f"{each['baseId']}-{each['quoteId']}"], each)["last"])
-                for market, each in wanted.items()
-            }
-
-        weight = self._dialect.weights["stats"]
-        return await self._ask("market/stats", {}, read, private=False, urgent=True, weight=weight)
 
     async def _orders(self, market: Market | None, status: str, since_ms: int) -> list[Any]:
         """Return orders as ccxt has them, newest first, until a page ends before `since_ms`; each once."""

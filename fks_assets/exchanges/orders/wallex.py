@@ -82,19 +82,6 @@ class WallexVenue(IranianVenue):
         """Return none: what an order has executed is read from the order; what nobody here ordered shows in the balances."""
         return []
 
-    async def prices(self, markets: Sequence[Market]) -> Mapping[Market, Decimal]:
-        wanted = {market: self._pair(market) for market in markets}
-
-        def read(value: Any) -> dict[Market, Decimal]:
-            symbols = self._client.part(value["result"], "symbols", dict)
-            return {
-                market: money(self._client.amount(symbols[pair]["stats"], "lastPrice", above_zero=True))
-                for market, pair in wanted.items()
-            }
-
-        weight = self._dialect.weights["markets"]
-        return await self._ask("v1/markets", {}, read, private=False, urgent=True, weight=weight)
-
     async def _found(self, market: Market, named: str) -> Any:
         """Return an order as ccxt has it, None when Wallex has none of this id."""
         await self._list()

@@ -101,9 +101,6 @@ _SELECT = sa.text(f"""
       AND (CAST(:until AS bigint) IS NULL OR f.traded_at < {moment(":until")})
     ORDER BY f.traded_at DESC, f.id DESC LIMIT CAST(:newest AS bigint)) AS newest ({_NAMES}) ORDER BY traded_at, id
 """)  # noqa: S608 - constants only
-_NEWEST = sa.text("""
-    SELECT trade_id FROM fills WHERE account = :account AND market = :market ORDER BY traded_at DESC, id DESC LIMIT 1
-""")
 
 
 def record_fills(connection: sa.Connection, account: str, fills: Sequence[NewFill], *, at_ms: int) -> list[Fill]:
@@ -163,12 +160,6 @@ def read_fills(
     }
     with reading(source) as connection:
         return [_fill(row) for row in connection.execute(_SELECT, values)]
-
-
-def newest_trade_id(source: Database | sa.Connection, account: str, market: Market) -> str | None:
-    """Return the exchange's id of the newest trade that is booked, None if none is: ask the exchange for those after it."""
-    with reading(source) as connection:
-        return connection.scalar(_NEWEST, {"account": account, "market": market.key})
 
 
 def _lock(connection: sa.Connection, account: str) -> Mode:

@@ -303,8 +303,6 @@ def test_fills_are_read_by_order_deal_market_and_time(database: Database) -> Non
         assert [fill.trade_id for fill in fills.read_fills(connection, deal_id=deal.id)] == ["7", "9"]
         assert [fill.trade_id for fill in fills.read_fills(connection, market=ETH, order_id=other.id)] == ["1"]
         assert [fill.trade_id for fill in fills.read_fills(connection, since_ms=NOON + 1, until_ms=NOON + 2)] == ["1"]
-        assert fills.newest_trade_id(connection, "main", BTC) == "9"
-        assert fills.newest_trade_id(connection, "main", order.market.__class__("SOL", "USDT", "binance")) is None
 
 
 def test_a_recomputation_finds_what_was_forged(database: Database) -> None:
