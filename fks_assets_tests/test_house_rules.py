@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "imports": {"imports", "quant", "exchanges.dialects"},
     "resources": {"resources", "desk", "stores", "exchanges", "simulator", "quant", "settings"},
     "assets": {"assets", "resources", "desk", "stores", "exchanges", "imports", "quant", "settings", "partitions"},
-    "settings": {"quant", "exchanges.dialects", "exchanges.profile"},
+    "settings": {"settings", "quant", "exchanges.dialects", "exchanges.profile"},
     "partitions": {"quant", "settings"},
 }
 NO_THIRD_PARTY = {
