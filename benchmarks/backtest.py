@@ -4,10 +4,12 @@ The limit knows one strategy, one market, long only, one fee, and writes equity 
 can be on without changing a trade, and both make the same trades, which is checked.
 """
 
+import importlib.util
 import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numba
@@ -27,6 +29,7 @@ from fks_assets.quant.strategies.base import SignalColumns
 from fks_assets.quant.strategies.columns import Columns
 from fks_assets.quant.strategies.registry import create_strategy
 from fks_assets.quant.timeframes import parse_timeframe
+from fks_assets_tests.quant.backtest.peers import PEERS, candles_and_signals
 from fks_assets_tests.quant.series import recorded, synthetic
 from fks_assets_tests.shared_data import SHARED
 
@@ -47,6 +50,27 @@ def bare_signals(high, low, close, fast, slow, rsi, volume, mean, lookback_high,
             signal[row] = -1
         else:
             signal[row] = 0
+
+
+@numba.njit(nogil=True)
+def bare_judgement(
+    high, low, close, fast, slow, rsi, volume, mean, lookback_high, lookback_low, momentum,
+    signal, confidence, stop, target, reason,
+):  # fmt: skip
+    """Write all that a judgement says of each candle: signal, confidence, stop, target and the place of its reason."""
+    for row in range(len(close)):
+        signal[row], confidence[row], stop[row], target[row], reason[row] = 0, 0.0, np.nan, np.nan, 2
+        if row < FIRST or not np.isfinite(momentum[row]):
+            reason[row] = 3
+            continue
+        busy = volume[row] > 1.2 * mean[row]
+        if close[row] > lookback_high[row - 1] and fast[row] > slow[row] and rsi[row] < 75.0 and busy:
+            signal[row], confidence[row], reason[row] = 1, 0.8, 0
+        elif close[row] < lookback_low[row - 1] and fast[row] < slow[row] and rsi[row] > 25.0 and busy:
+            signal[row], confidence[row], reason[row] = -1, 0.8, 1
+        if signal[row] != 0:
+            stop[row] = close[row] * (1 - signal[row] * 0.003)
+            target[row] = close[row] * (1 + signal[row] * 0.006)
 
 
 @numba.njit(nogil=True)
@@ -138,6 +162,17 @@ def limit_backtest(candles: Candles) -> tuple[Buffers, int]:
     return buffers, buffers.trade(candles, 0.3, 2.0)
 
 
+def limit_judgement(candles: Candles) -> tuple[Buffers, int]:
+    """The same, with what the product's strategy gives besides: a confidence, levels and a reason for every candle."""
+    rows = len(candles)
+    buffers = Buffers(rows)
+    levels = np.empty((3, rows))
+    columns = (*bare_indicators(candles), talib.ROCP(candles.close, 3))
+    said = (buffers.signal, *levels, np.empty(rows, np.int16))
+    bare_judgement(candles.high, candles.low, candles.close, *columns, *said)
+    return buffers, buffers.trade(candles, 0.3, 2.0)
+
+
 def our_rules(**rules: object) -> LegRules:
     """Return rules that are all set, none of which changes a trade here."""
     unused = {
@@ -156,9 +191,12 @@ def our_book() -> BookRules:
     return BookRules(initial_cash=CASH, max_positions=10, costs=costs, budgets={"breakout": Budget(max_positions=10)})
 
 
+FIXED_LEVELS, SIGNAL_LEVELS, BOOK = our_rules(stop_percent=0.3, target_percent=0.6), our_rules(), our_book()
+
+
 def our_backtest(candles: Candles, signals: SignalColumns, rules: LegRules) -> BacktestResult:
     series = MarketSeries(MARKET, parse_timeframe("1h"), candles)
-    return run_backtest(single("breakout", series, signals, rules, our_book()))
+    return run_backtest(single("breakout", series, signals, rules, BOOK))
 
 
 def from_bare_signals(candles: Candles) -> BacktestResult:
@@ -167,7 +205,7 @@ def from_bare_signals(candles: Candles) -> BacktestResult:
     buffers.judge(candles, bare_indicators(candles), 75.0)
     prices = candles.close
     columns = SignalColumns(buffers.signal, prices, prices, prices, np.empty(len(candles), np.int16), ("",))
-    return our_backtest(candles, columns, our_rules(stop_percent=0.3, target_percent=0.6))
+    return our_backtest(candles, columns, FIXED_LEVELS)
 
 
 def from_strategy(candles: Candles) -> BacktestResult:
@@ -183,7 +221,7 @@ def from_strategy(candles: Candles) -> BacktestResult:
         "volume_ratio": columns.volume_ratio(5),
         "momentum_3": columns.change(3),
     }
-    return our_backtest(candles, strategy.evaluate(candles, needed, warm_rows(len(candles))), our_rules())
+    return our_backtest(candles, strategy.evaluate(candles, needed, warm_rows(len(candles))), SIGNAL_LEVELS)
 
 
 def recorded_or_synthetic() -> tuple[str, Candles]:
@@ -232,6 +270,20 @@ def limit_sweep(candles: Candles, days: np.ndarray) -> list[tuple[float, float]]
     return found
 
 
+def bare_passes(candles: Candles, workers: int) -> None:
+    """Trade the same signals again and again on so many threads: all of it compiled, nothing shared but what is read."""
+    columns = bare_indicators(candles)
+
+    def some(_: int) -> None:
+        buffers = Buffers(len(candles))
+        for _ in range(50):
+            buffers.judge(candles, columns, 75.0)
+            buffers.trade(candles, 0.3, 2.0)
+
+    with ThreadPoolExecutor(workers) as threads:
+        list(threads.map(some, range(8)))
+
+
 def first_backtest_seconds() -> float:
     """Return what the first backtest of a fresh process takes after its imports, the compiled code being on disk."""
     script = (
@@ -252,9 +304,24 @@ def check_same_trades(candles: Candles) -> None:
     result = from_bare_signals(candles)
     if len(result.trades) != trades or not np.allclose(result.equity.equity, buffers.equity, rtol=1e-9):
         raise SystemExit(f"the limit made {trades} trades, the engine {len(result.trades)}: they are not comparable")
+    judged, strategy = limit_judgement(candles), from_strategy(candles)
+    if judged[1] != len(strategy.trades) or not np.allclose(strategy.equity.equity, judged[0].equity, rtol=1e-9):
+        raise SystemExit(f"the limit made {judged[1]} trades, the strategy {len(strategy.trades)}: they are not comparable")
+
+
+def against_peers() -> Iterator[Row]:
+    """Time the other engines that are installed on the same candles and the same signals."""
+    if SHARED is None:
+        return
+    candles, signals = candles_and_signals()
+    for module, name, bar in (("vectorbt", "vectorbt, levels from the fill", 1 / 8), ("backtesting", "backtesting.py", 1 / 100)):
+        if importlib.util.find_spec(module) is not None:
+            ours, theirs = paired(lambda: our_backtest(candles, signals, SIGNAL_LEVELS), PEERS[name], 7)
+            yield compare(f"one backtest, BTC 1h, {len(candles):,} candles, from signals: {name}", bar, ours, theirs)
 
 
 def run() -> Iterator[Row]:
+    yield from against_peers()
     for name, candles, rounds in (
         (*recorded_or_synthetic(), 25),
         ("synthetic 1h", synthetic_candles(2_629_440, 3_600_000), 5),
@@ -263,8 +330,8 @@ def run() -> Iterator[Row]:
         check_same_trades(candles)
         ours, limit = paired(lambda c=candles: from_bare_signals(c), lambda c=candles: limit_backtest(c), rounds)
         yield compare(f"{what}: all rules on", 1.5, ours, limit)
-        ours, limit = paired(lambda c=candles: from_strategy(c), lambda c=candles: limit_backtest(c), rounds)
-        yield compare(f"{what}: from candles by the strategy", 1.5, ours, limit)
+        ours, limit = paired(lambda c=candles: from_strategy(c), lambda c=candles: limit_judgement(c), rounds)
+        yield compare(f"{what}: by the strategy, a judgement of every candle", 3.0, ours, limit)
 
     name, candles = recorded_or_synthetic()
     indicators = compute_indicators(candles)
@@ -274,6 +341,8 @@ def run() -> Iterator[Row]:
     yield compare(f"{what}: one core", 2.0, ours, limit)
     two, one = paired(lambda: our_sweep(candles, indicators, 2), lambda: our_sweep(candles, indicators, 1), 7)
     yield compare(f"{what}: two cores to one", 1 / 1.8, two, one)
+    two, one = paired(lambda: bare_passes(candles, 2), lambda: bare_passes(candles, 1), 7)
+    yield compare(f"{what}: what this machine's second core gives bare passes", 1.0, two, one)
     peak = peak_bytes(lambda: our_sweep(candles, indicators, 1))
     yield absolute(f"{what}: peak memory", peak / 2**20, 16, "MiB", "whatever their number")
     first_backtest_seconds()

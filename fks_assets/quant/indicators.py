@@ -83,7 +83,9 @@ def compute_indicators(candles: Candles) -> dict[str, np.ndarray]:
 
 def warm_rows(rows: int, rows_before: int = 0) -> np.ndarray:
     """Return which of `rows` rows have at least WARMUP_ROWS rows before them, when `rows_before` more rows precede the first."""
-    return np.arange(rows_before, rows_before + rows) >= WARMUP_ROWS
+    warm = np.ones(rows, np.bool_)
+    warm[: max(0, WARMUP_ROWS - rows_before)] = False
+    return warm
 
 
 def ema_lookback(length: int) -> int:

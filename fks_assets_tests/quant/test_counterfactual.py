@@ -22,7 +22,7 @@ def result(*rows: tuple[int, int, float]) -> BacktestResult:
         np.full(count, ExitReason.STOP, np.int8), np.ones(count, np.int32), np.zeros(count, np.bool_),
     )  # fmt: skip
     empty = np.array([])
-    return BacktestResult(("BTC-USDT@x",), ("s",), 1.0, trades, EquityCurve(*[empty] * 4), Orders(*[empty] * len(fields(Orders))))
+    return BacktestResult(("BTC-USDT@x",), ("s",), 1.0, trades, EquityCurve(*[empty] * 3), Orders(*[empty] * len(fields(Orders))))
 
 
 def test_trades_are_added_removed_and_changed_and_equal_ones_are_left_out():

@@ -475,7 +475,7 @@ def test_the_figures_of_a_backtest_begin_with_its_initial_cash():
 
     orders = Orders(*(np.empty(0) for _ in fields(Orders)))
     hours = START_MS + HOUR_MS * np.arange(1, 73)
-    equity = EquityCurve(hours, np.linspace(101, 130, 72), np.full(72, 100.0), np.full(72, 0.5))
+    equity = EquityCurve(hours, np.linspace(101, 130, 72), np.full(72, 0.5))
     figures = measure_backtest(BacktestResult(("BTC",), ("x",), 100.0, trades_of([]), equity, orders), START_MS)
     assert (figures.start_equity, figures.days, figures.exposure_pct) == (100.0, 3, 100.0)
     assert figures.total_return_pct == pytest.approx(30.0)

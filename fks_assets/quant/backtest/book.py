@@ -46,7 +46,8 @@ class MarketSeries:
     """One market's candles in one timeframe, with what the market asks for.
 
     `rules` hold from their `valid_from` on (the first also before that); none means no tick, lot or smallest order. `costs`
-    go before the book's. `finer` are candles of a smaller timeframe for the tie rule "finer".
+    go before the book's. `finer` are candles of a smaller timeframe for the tie rule "finer". `close_time` int64 UTC ms, one a
+    candle, is known then.
     """
 
     market: str
@@ -56,9 +57,11 @@ class MarketSeries:
     costs: Costs | None = None
     funding: Funding | None = None
     finer: Candles | None = None
+    close_time: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_candles(self.candles, self.timeframe.milliseconds, f"{self.market} {self.timeframe}")
+        closes = check_candles(self.candles, self.timeframe.milliseconds, f"{self.market} {self.timeframe}")
+        object.__setattr__(self, "close_time", closes)
         if self.finer is not None:
             check_candles(self.finer, 1, f"{self.market} finer candles")
         starts = [rules.valid_from for rules in self.rules]
@@ -136,8 +139,10 @@ def single(
     return Book((Leg(strategy, series, signals, rules or LegRules()),), book or BookRules())
 
 
-def check_candles(candles: Candles, step_ms: int, name: str) -> None:
-    """Raise InsufficientData for no candles, InvalidInput unless they are sorted, within bounds and at least a step apart."""
+def check_candles(candles: Candles, step_ms: int, name: str) -> np.ndarray:
+    """Return when each candle closes, a step after it opens. Raises InsufficientData for no candles, InvalidInput unless they are
+    sorted, within bounds and at least a step apart.
+    """
     if not len(candles):
         raise InsufficientData(f"{name}: there are no candles")
     columns = [getattr(candles, column) for column in OHLCV_COLUMNS]
@@ -150,8 +155,10 @@ def check_candles(candles: Candles, step_ms: int, name: str) -> None:
             )
     from fks_assets.quant.backtest.checking import broken
 
-    if broken(*map(read_only, (times, *columns)), step_ms, LOWEST_PRICE, HIGHEST):
+    closes = np.empty(len(times), np.int64)
+    if broken(*map(read_only, (times, *columns)), step_ms, LOWEST_PRICE, HIGHEST, closes):
         _refuse(candles, step_ms, name)
+    return read_only(closes)
 
 
 def _refuse(candles: Candles, step_ms: int, name: str) -> None:

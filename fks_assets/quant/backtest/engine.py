@@ -18,6 +18,9 @@ from fks_assets.quant.backtest.packing import (
 )
 from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, LegCounts, Orders, Refusal, Trades
 
+REFUSALS = tuple(Refusal)
+COUNTED = ["ambiguous", "decided", "funding_due", "funding_unknown", "before_rules"]
+
 
 def run_backtest(book: Book) -> BacktestResult:
     """Return trades, equity curve and orders of the book. The same book gives the same bytes, on any run and machine.
@@ -41,16 +44,15 @@ class Run:
 
     def __init__(self, book: Book, market: Market, legs: np.ndarray, partials: np.ndarray, *, only_figures: bool = False) -> None:
         self.book, self.market, self.partials = book, market, partials
-        most = int((legs["signals_end"] - legs["signals_first"]).sum())
-        exits = 1 + int((legs["partials_end"] - legs["partials_first"]).max())
+        most = int(legs["signals_end"][-1])
+        exits = 1 + max(len(leg.rules.partial_exits) for leg in book.legs)
         bars = len(market.bar_time)
         self.states = np.zeros(len(legs), layout.STATE)
         self.strategies = np.zeros(len(book.strategies), layout.STRATEGY)
         self.account = np.zeros(1, layout.ACCOUNT)
         self.refused = np.zeros((len(legs), len(Refusal)), np.int64)
         self.equity = np.empty(bars)
-        self.cash = np.empty(0 if only_figures else bars)
-        self.exposure = np.empty(0)
+        self.exposure = np.empty(0 if only_figures else bars)
         self.trades = np.empty(most * exits, layout.TRADE)
         self.orders = np.empty(0 if only_figures else most * (exits + 1), layout.ORDER)
 
@@ -63,7 +65,6 @@ class Run:
         for record, beginning in self.beginning:
             record[:] = beginning
         self.refused.fill(0)
-        self.exposure = np.zeros(len(self.cash))  # the pass writes where there is some; pages it leaves alone cost nothing
         simulate(
             *self.market.columns,
             signals.row,
@@ -83,7 +84,6 @@ class Run:
             self.refused,
             self.market.bar_time,
             self.equity,
-            self.cash,
             self.exposure,
             self.trades,
             self.orders,
@@ -92,7 +92,8 @@ class Run:
     def _beginning(self, legs: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
         """Return the records that change in a pass, each with what it begins as."""
         rules = self.book.rules
-        states, strategies, account = (np.zeros_like(each) for each in (self.states, self.strategies, self.account))
+        states, strategies = np.zeros(len(legs), layout.STATE), np.zeros(len(self.strategies), layout.STRATEGY)
+        account = np.zeros(1, layout.ACCOUNT)
         states["signal"] = legs["signals_first"]
         states["terms"] = self.market.records["terms_first"][legs["series"]]
         states["last_trade"] = states["day_end"] = layout.NEVER
@@ -109,13 +110,14 @@ class Run:
         """Return what the last pass wrote; the equity curve is not a copy, so after this no other pass may follow."""
         book = self.book
         trades, orders = self.trades[: self.account["trades"][0]], self.orders[: self.account["orders"][0]]
+        columns = Trades(*map(trades.__getitem__, Trades.__dataclass_fields__))
         return BacktestResult(
             book.markets,
             book.strategies,
             book.rules.initial_cash,
-            _sorted(Trades(*(trades[name].copy() for name in Trades.__dataclass_fields__))),
-            EquityCurve(self.market.bar_time, self.equity, self.cash, self.exposure),
-            Orders(*(orders[name].copy() for name in Orders.__dataclass_fields__)),
+            columns if len(book.legs) == 1 else _sorted(columns),
+            EquityCurve(self.market.bar_time, self.equity, self.exposure),
+            Orders(*map(orders.__getitem__, Orders.__dataclass_fields__)),
             tuple(self._counts()),
         )
 
@@ -124,14 +126,10 @@ class Run:
             LegCounts(
                 leg.series.market,
                 leg.strategy,
-                {reason: int(count) for reason, count in zip(Refusal, refused, strict=True) if count},
-                int(state["ambiguous"]),
-                int(state["decided"]),
-                int(state["funding_due"]),
-                int(state["funding_unknown"]),
-                int(state["before_rules"]),
+                {reason: count for reason, count in zip(REFUSALS, refused, strict=True) if count},
+                *counted,
             )
-            for leg, state, refused in zip(self.book.legs, self.states, self.refused, strict=True)
+            for leg, counted, refused in zip(self.book.legs, self.states[COUNTED].tolist(), self.refused.tolist(), strict=True)
         ]
 
 

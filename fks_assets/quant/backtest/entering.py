@@ -105,7 +105,9 @@ def enter(
     state.liquidation = snapped(level, term.tick, term.tick_parts) if level > 0.0 else nan
     against = nearer(side, state.stop, state.liquidation)
     passed = side * (open_[row] - against) <= 0.0 or side * (price - target) >= 0.0
-    if passed or too_small(quantity, price, term):
+    # The market must take its stop too.
+    lowest = price if isnan(state.stop) else min(price, state.stop)
+    if passed or too_small(quantity, lowest, term):
         state.side = 0
         return LEVELS if passed else SIZE
 

@@ -55,20 +55,17 @@ def first_bar_from(bar_time, bar, moment):
 
 
 @compiled
-def write_bars(first, end, equity, cash, gross, bar_equity, bar_cash, bar_exposure):
-    """Write the same values into the bars from `first` up to `end`: cash and exposure only where their columns are asked for, no
-    exposure of 0, which is there already.
-    """
+def write_bars(first, end, equity, gross, bar_equity, bar_exposure):
+    """Write the same values into the bars from `first` up to `end`; the exposure only where its column is asked for."""
     for bar in range(first, end):
         bar_equity[bar] = equity
-    if len(bar_cash) == 0:
+    if len(bar_exposure) == 0:
         return
-    for bar in range(first, end):
-        bar_cash[bar] = cash
+    exposure = 0.0
     if gross > 0.0:
         exposure = gross / equity if equity > 0.0 else inf
-        for bar in range(first, end):
-            bar_exposure[bar] = exposure
+    for bar in range(first, end):
+        bar_exposure[bar] = exposure
 
 
 @compiled
@@ -76,7 +73,10 @@ def begin_candle(
     leg, state, strategy, account, series, terms, partials, trades, orders,
     time, open_, volume, row, funding, signal_row, signal_side,
 ):  # fmt: skip
-    """Take a position that was held before over the open of candle `row`: funding, liquidation, the signal's exit, gaps."""
+    """Take a position that was held before over the open of candle `row`: funding, what the open has reached, the signal's exit.
+
+    What rests at the exchange (liquidation, stop, partial exits, target) is there before the order that a signal asks for.
+    """
     price = open_[row]
     if len(funding) > 0 and funding[row].due_at_open > 0:
         due = funding[row]
@@ -86,17 +86,19 @@ def begin_candle(
         signal += 1
     state.signal = signal
     against = signal < leg.signals_end and signal_row[signal] == row - 1 and signal_side[signal] == -state.side
-    if against and leg.exit_on_signal and not state.side * (price - state.liquidation) <= 0.0:
-        may_turn = leg.short if state.side > 0 else leg.long
-        leave_at_market(
-            leg, state, strategy, account, series, terms, trades, orders, price, volume[row], time, row, SIGNAL, False
-        )
-        state.candidate = may_turn
-    elif not state.lower < price < state.upper:
+    leaves = against and leg.exit_on_signal and not state.side * (price - state.liquidation) <= 0.0
+    may_turn = leg.short if state.side > 0 else leg.long
+    if not state.lower < price < state.upper:
         live_through(
             leg, state, strategy, account, series, terms, partials, trades, orders,
             time, row, price, price, price, price, volume[row], False, False,
         )  # fmt: skip
+    if leaves:
+        if state.side != 0:
+            leave_at_market(
+                leg, state, strategy, account, series, terms, trades, orders, price, volume[row], time, row, SIGNAL, False
+            )
+        state.candidate = may_turn
 
 
 @compiled
@@ -140,7 +142,7 @@ def end_candle(
 @compiled
 def coast(
     leg, state, account, series, time, open_, high, low, close, funding, signal_row, signal_side,
-    bar, bar_equity, bar_cash, bar_exposure,
+    bar, bar_equity, bar_exposure,
 ):  # fmt: skip
     """Hold the only position of a book of one leg over all candles in which nothing can happen to it; return the next bar.
 
@@ -154,7 +156,7 @@ def coast(
         state.mark = close[row]
         gross = state.quantity * state.mark
         equity = account.cash + (state.stake + state.side * (state.mark - state.entry_price) * state.quantity)
-        write_bars(bar, bar + 1, equity, account.cash, gross, bar_equity, bar_cash, bar_exposure)
+        write_bars(bar, bar + 1, equity, gross, bar_equity, bar_exposure)
         bar += 1
         while signal < leg.signals_end and signal_row[signal] < row:
             signal += 1
@@ -174,7 +176,7 @@ def simulate(
     signal_row, signal_side, signal_confidence, signal_stop, signal_target,
     series, terms, funding, finer_time, finer_open, finer_high, finer_low, finer_close,
     legs, partials, states, strategies, accounts, refused,
-    bar_time, bar_equity, bar_cash, bar_exposure, trades, orders,
+    bar_time, bar_equity, bar_exposure, trades, orders,
 ):  # fmt: skip
     """Run the book; fill the bars, trades and orders (their numbers are in the account) and the counts of states and `refused`.
 
@@ -192,7 +194,7 @@ def simulate(
             leg = legs[0]
             bar = coast(
                 leg, states[0], account, series[leg.series], time, open_, high, low, close, funding, signal_row, signal_side,
-                bar, bar_equity, bar_cash, bar_exposure,
+                bar, bar_equity, bar_exposure,
             )  # fmt: skip
             equity, gross = equity_of(account, states)
         now = FAR
@@ -206,7 +208,7 @@ def simulate(
             bar = states[0].row - series[0].first
         else:
             bar = first_bar_from(bar_time, bar, now)
-        write_bars(unchanged, bar, equity, account.cash, gross, bar_equity, bar_cash, bar_exposure)
+        write_bars(unchanged, bar, equity, gross, bar_equity, bar_exposure)
         if now == FAR:
             break
 
@@ -232,7 +234,7 @@ def simulate(
         if closed:
             equity, gross = equity_of(account, states)
         if bar < len(bar_time) and bar_time[bar] == now:
-            write_bars(bar, bar + 1, equity, account.cash, gross, bar_equity, bar_cash, bar_exposure)
+            write_bars(bar, bar + 1, equity, gross, bar_equity, bar_exposure)
             bar += 1
 
         entering = 0

@@ -1,7 +1,6 @@
 """A book as the arrays that the kernel reads. Nothing here decides anything: it only says the rules in the kernel's terms."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,6 +22,7 @@ from fks_assets.quant.strategies.base import SignalColumns
 
 TIES = {"pessimistic": layout.PESSIMISTIC, "optimistic": layout.OPTIMISTIC, "finer": layout.FINER}
 _MINUTE_MS = 60_000
+_NO_TIMES, _NO_PRICES = read_only(np.empty(0, np.int64)), read_only(np.empty(0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,18 +56,14 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
     """Join the series of a book, each once."""
     series = tuple(all_series)
     terms = [terms_of(each, each.costs or costs) for each in series]
-    records = np.zeros(len(series), layout.SERIES)
-    for name, lengths in (
-        ("", [len(each.candles) for each in series]),
-        ("terms_", [len(each) for each in terms]),
-        ("finer_", [0 if each.finer is None else len(each.finer) for each in series]),
-    ):
-        ends = list(itertools.accumulate(lengths))
-        records[f"{name}end"], records[f"{name}first"] = ends, [0, *ends[:-1]]
-    for record, each in zip(records, series, strict=True):
+    records, ends = [], (0, 0, 0)
+    for each, own_terms in zip(series, terms, strict=True):
+        lengths = len(each.candles), len(own_terms), 0 if each.finer is None else len(each.finer)
+        firsts, ends = ends, tuple(map(sum, zip(ends, lengths, strict=True)))
         own = each.costs or costs
-        record["step"] = each.timeframe.milliseconds
-        record["slippage"], record["impact"], record["impact_limit"] = own.slippage + own.spread / 2, own.impact, own.impact_limit
+        slippage = own.slippage + own.spread / 2
+        bounds = itertools.chain.from_iterable(zip(firsts, ends, strict=True))
+        records.append((each.timeframe.milliseconds, *bounds, slippage, own.impact, own.impact_limit))
     funding = np.empty(0, layout.FUNDING)
     if any(each.funding is not None for each in series):
         funding = np.concatenate([_funding_of(each) for each in series])
@@ -75,24 +71,33 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
         series,
         _joined([each.candles for each in series], ("open_time", *OHLCV_COLUMNS)),
         _joined([each.finer for each in series if each.finer is not None], ("open_time", "open", "high", "low", "close")),
-        read_only(records),
-        read_only(np.concatenate(terms)),
+        read_only(np.array(records, layout.SERIES)),
+        terms[0] if len(terms) == 1 else read_only(np.concatenate(terms)),
         read_only(funding),
         _bar_times(series),
     )
 
 
 def terms_of(series: MarketSeries, costs: Costs) -> np.ndarray:
-    """Return one TERMS record a set of trading rules, or one that asks for nothing."""
+    """Return one TERMS record a set of trading rules, or one that asks for nothing; read-only."""
     stated = series.stated_rules
-    terms = np.zeros(max(1, len(stated)), layout.TERMS)
-    terms["valid_from"], terms["max_quantity"] = layout.NEVER, np.inf
-    for name in ("maker", "taker"):
-        terms[name], terms[f"{name}_low"] = decimal_pair(getattr(costs, f"{name}_fee"))
-    terms["tick_parts"] = terms["lot_parts"] = 1.0
-    for record, rules in zip(terms, stated, strict=False):
+    bare = _bare_terms(costs.maker_fee, costs.taker_fee)
+    if not stated:
+        return bare
+    terms = np.repeat(bare, len(stated))
+    for record, rules in zip(terms, stated, strict=True):
         _write_rules(record, rules)
-    return terms
+    return read_only(terms)
+
+
+@lru_cache(maxsize=1024)
+def _bare_terms(maker_fee: float, taker_fee: float) -> np.ndarray:
+    terms = np.zeros(1, layout.TERMS)
+    terms["valid_from"], terms["max_quantity"] = layout.NEVER, np.inf
+    for name, fee in (("maker", maker_fee), ("taker", taker_fee)):
+        terms[name], terms[f"{name}_low"] = decimal_pair(fee)
+    terms["tick_parts"] = terms["lot_parts"] = 1.0
+    return read_only(terms)
 
 
 def _write_rules(record: np.void, rules: MarketRules) -> None:
@@ -115,17 +120,18 @@ def _write_rules(record: np.void, rules: MarketRules) -> None:
 
 def pack_signals(signals: SignalColumns, first_row: int = 0) -> Signals:
     """Return the rows that act; `first_row` is where the series begins in the joined candles."""
-    rows = np.flatnonzero(signals.action != 0)
-    side, confidence = signals.action[rows], signals.confidence[rows]
-    if len(rows) and not (side.min() >= -1 and side.max() <= 1 and math.isfinite(confidence.sum())):
-        _refuse_unclear(signals, rows)
-    return Signals(
-        rows + first_row if first_row else rows,
-        side,
-        confidence,
-        signals.stop[rows],
-        signals.target[rows],
-    )
+    from fks_assets.quant.backtest.gathering import gather
+
+    action = signals.action
+    if action.dtype != np.int8:
+        _refuse_unclear(signals, np.flatnonzero(action))
+        action = action.astype(np.int8)
+    found = np.count_nonzero(action)
+    packed = Signals(np.empty(found, np.int64), np.empty(found, np.int8), *np.empty((3, found)))
+    given = (read_only(each) for each in (action, signals.confidence, signals.stop, signals.target))
+    if not gather(*given, first_row, packed.row, packed.side, packed.confidence, packed.stop, packed.target):
+        _refuse_unclear(signals, np.flatnonzero(action))
+    return packed
 
 
 def _refuse_unclear(signals: SignalColumns, rows: np.ndarray) -> None:
@@ -144,47 +150,36 @@ def join_signals(parts: Sequence[Signals]) -> Signals:
 
 def pack_legs(book: Book, places: Sequence[int], lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Return (LEG records, PARTIAL_EXIT records), given the places of the legs' series and how many signals each leg has."""
-    legs = np.zeros(len(book.legs), layout.LEG)
     strategies = {name: place for place, name in enumerate(book.strategies)}
     markets = {name: place for place, name in enumerate(book.markets)}
-    partials: list[tuple[float, float]] = []
-    signals_first = 0
-    for record, leg, place, length in zip(legs, book.legs, places, lengths, strict=True):
-        record["series"], record["market"], record["strategy"] = place, markets[leg.series.market], strategies[leg.strategy]
-        record["signals_first"], record["signals_end"] = signals_first, signals_first + length
-        signals_first += length
-        record["partials_first"] = len(partials)
+    records, partials, signals, first = [], [], 0, 0
+    for leg, place, length in zip(book.legs, places, lengths, strict=True):
         partials += [(each.part, each.gain_percent / 100) for each in leg.rules.partial_exits]
-        record["partials_end"] = len(partials)
-        write_leg_rules(record, leg.rules, leg.series.timeframe.milliseconds)
-    return legs, read_only(np.array(partials, layout.PARTIAL_EXIT))
+        names = place, markets[leg.series.market], strategies[leg.strategy]
+        bounds = signals, signals + length, first, len(partials)
+        records.append((*names, *bounds, *rule_values(leg.rules, leg.series.timeframe.milliseconds)))
+        signals, first = signals + length, len(partials)
+    return np.array(records, layout.LEG), read_only(np.array(partials, layout.PARTIAL_EXIT))
 
 
-def write_leg_rules(record: np.void, rules: LegRules, step_ms: int) -> None:
-    """Write the rules of a leg into its record, but for its partial exits."""
-    sizing = rules.sizing
-    record["sizing"], record["size"], record["size_cap"] = KINDS[sizing.kind], sizing.value, sizing.cap
-    record["largest_stake"], record["of_equity"] = sizing.largest_stake, sizing.base == "equity"
-    record["long"], record["short"], record["exit_on_signal"] = rules.long, rules.short, rules.exit_on_signal
-    record["from_fill"], record["tie"] = rules.levels_from == "fill", TIES[rules.tie_rule]
-    for name, percent in (
-        ("stop_fraction", rules.stop_percent),
-        ("target_fraction", rules.target_percent),
-        ("trailing", rules.trailing_percent),
-    ):
-        record[name] = 0.0 if percent is None else percent / 100
-    margin = 1 / rules.leverage
-    record["leverage"] = rules.leverage
-    record["margin"], record["margin_low"] = part_pair(rules.leverage)
-    # Where the margin left is the maintenance margin, as a multiple of the entry price; a long one without leverage has none.
-    record["liquidation_of_long"] = (1 - margin) / (1 - rules.maintenance_margin)
-    record["liquidation_of_short"] = (1 + margin) / (1 + rules.maintenance_margin)
-    record["liquidation_fee"], record["liquidation_fee_low"] = decimal_pair(rules.liquidation_fee)
-    record["cooldown"] = round(rules.cooldown_minutes * _MINUTE_MS)
-    record["cooldown_after_exit"] = rules.cooldown_after == "exit"
-    record["daily_trades"] = layout.NO_LIMIT if rules.daily_trades is None else rules.daily_trades
-    oldest = rules.oldest_signal_candles
-    record["oldest_signal"] = layout.NO_LIMIT if oldest is None else round(oldest * step_ms)
+def rule_values(rules: LegRules, step_ms: int) -> tuple[float, ...]:
+    """Return the values of layout.LEG_RULES."""
+    sizing, margin, oldest = rules.sizing, 1 / rules.leverage, rules.oldest_signal_candles
+    percents = (rules.stop_percent, rules.target_percent, rules.trailing_percent)
+    return (
+        *(KINDS[sizing.kind], sizing.value, sizing.cap, sizing.largest_stake, sizing.base == "equity"),
+        *(rules.long, rules.short, rules.exit_on_signal, rules.levels_from == "fill", TIES[rules.tie_rule]),
+        *(0.0 if percent is None else percent / 100 for percent in percents),
+        *(rules.leverage, *part_pair(rules.leverage)),
+        # Where the margin left is the maintenance margin, as a multiple of the entry price; a long one without leverage has none.
+        (1 - margin) / (1 - rules.maintenance_margin),
+        (1 + margin) / (1 + rules.maintenance_margin),
+        *decimal_pair(rules.liquidation_fee),
+        round(rules.cooldown_minutes * _MINUTE_MS),
+        rules.cooldown_after == "exit",
+        layout.NO_LIMIT if rules.daily_trades is None else rules.daily_trades,
+        layout.NO_LIMIT if oldest is None else round(oldest * step_ms),
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -206,13 +201,13 @@ def series_of(legs: Sequence[Leg]) -> tuple[MarketSeries, ...]:
 
 def _joined(parts: Sequence[Candles], names: Sequence[str]) -> tuple[np.ndarray, ...]:
     if not parts:
-        return tuple(read_only(np.empty(0, np.int64 if name == "open_time" else np.float64)) for name in names)
+        return tuple(_NO_TIMES if name == "open_time" else _NO_PRICES for name in names)
     columns = [[getattr(part, name) for part in parts] for name in names]
     return tuple(read_only(column[0] if len(column) == 1 else np.concatenate(column)) for column in columns)
 
 
 def _bar_times(series: Sequence[MarketSeries]) -> np.ndarray:
-    closes = [each.candles.open_time + each.timeframe.milliseconds for each in series]
+    closes = [each.close_time for each in series]
     first = closes[0]
     if all(each is first or np.array_equal(each, first) for each in closes):
         return read_only(first)

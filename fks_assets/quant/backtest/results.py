@@ -100,13 +100,12 @@ class Trades:
 class EquityCurve:
     """One row a bar of the book, which is a moment at which a candle of any of its series closes.
 
-    `time` int64 UTC ms of that close; `equity` and `cash` in the quote coin and `exposure`, the value of all positions (long and
-    short both counted up) as a fraction of equity, float64. Positions are valued at the last close of their own series.
+    `time` int64 UTC ms of that close; `equity` in the quote coin and `exposure`, the value of all positions (long and short both
+    counted up) as a fraction of equity, float64. Positions are valued at the last close of their own series.
     """
 
     time: np.ndarray
     equity: np.ndarray
-    cash: np.ndarray
     exposure: np.ndarray
 
     def __len__(self) -> int:

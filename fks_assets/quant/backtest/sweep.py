@@ -16,7 +16,8 @@ import numpy as np
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import Run
-from fks_assets.quant.backtest.packing import Market, pack_legs, pack_market, pack_signals, write_leg_rules
+from fks_assets.quant.backtest.layout import LEG_RULES
+from fks_assets.quant.backtest.packing import Market, pack_legs, pack_market, pack_signals, rule_values
 from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
 from fks_assets.quant.performance_series import daily_curve
 from fks_assets.quant.strategies.base import SignalColumns
@@ -109,8 +110,9 @@ def _run_part(
             partial_exits = rules.partial_exits
             book = Book((Leg(strategy, series, columns, rules),), book_rules)
             legs, partials = pack_legs(book, (0,), (len(signals),))
+            where = legs[0].tolist()[: -len(LEG_RULES)]
             run = Run(book, market, legs, partials, only_figures=True)
-        write_leg_rules(legs[0], rules, step)
+        legs[0] = (*where, *rule_values(rules, step))
         run.simulate(signals, legs)
         summarise(run.equity, book_rules.initial_cash, daily_rows, run.trades, int(run.account["trades"][0]), figures[row])
 

@@ -85,8 +85,11 @@ class Strategy(ABC, Generic[P]):
         for name, column in (*((name, indicators[name]) for name in self.required_columns), ("warm", warm)):
             if column.shape != (rows,):
                 raise InvalidInput(f"strategy {self.name}: {name} has shape {column.shape}, the candles have {rows} rows")
-        known = np.logical_and.reduce([warm, *(np.isfinite(indicators[name]) for name in self.required_columns)])
-        ready = known & (np.arange(rows) >= self.lookback_rows)
+        ready = warm.astype(bool)
+        ready[: self.lookback_rows] = False
+        finite = np.empty(rows, np.bool_)
+        for name in self.required_columns:
+            ready &= np.isfinite(indicators[name], out=finite)
         if not ready.any():
             return _silence(rows)
         judged = self.judge(candles, indicators)
@@ -120,15 +123,22 @@ def _require_sound(judged: SignalColumns, rows: int, name: str) -> None:
         if not isinstance(values, np.ndarray) or values.shape != (rows,) or values.dtype.kind not in "if":
             kind = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
             raise InvalidInput(f"strategy {name}: judge gave {column} as {kind}; it must be numbers, one for each of {rows} rows")
-    action, confidence, codes = judged.action, judged.confidence, judged.reason_codes
-    acting = action != HOLD
+    rows = np.flatnonzero(judged.action != HOLD)
+    side, confidence, codes = judged.action[rows], judged.confidence[rows], judged.reason_codes
+    unknown = (
+        np.flatnonzero((codes < 0) | (codes >= len(judged.reasons))) if len(codes) and _beyond(codes, judged.reasons) else []
+    )
     for column, bad, bound in (
-        ("action", acting & (action != BUY) & (action != SELL), "1, 0 or -1"),
-        ("confidence", acting & ~((confidence > 0) & (confidence <= 1)), "above 0 and at most 1 where the action is not HOLD"),
-        ("reason_codes", (codes < 0) | (codes >= len(judged.reasons)), f"from 0 to {len(judged.reasons) - 1}"),
+        ("action", rows[(side != BUY) & (side != SELL)], "1, 0 or -1"),
+        ("confidence", rows[~((confidence > 0) & (confidence <= 1))], "above 0 and at most 1 where the action is not HOLD"),
+        ("reason_codes", unknown, f"from 0 to {len(judged.reasons) - 1}"),
     ):
-        for row in np.flatnonzero(bad)[:1]:
+        for row in bad[:1]:
             raise InvalidInput(f"strategy {name}: judge gave {column} {columns[column][row]} in row {row}; it must be {bound}")
+
+
+def _beyond(codes: np.ndarray, reasons: tuple[str, ...]) -> bool:
+    return not (codes.min() >= 0 and codes.max() < len(reasons))
 
 
 def _silence(rows: int) -> SignalColumns:
@@ -138,29 +148,44 @@ def _silence(rows: int) -> SignalColumns:
 
 
 def _restrict(judged: SignalColumns, close: np.ndarray, ready: np.ndarray) -> SignalColumns:
-    action = judged.action
+    rows = np.flatnonzero(judged.action != HOLD)
+    action, stop, target, price = (column[rows] for column in (judged.action, judged.stop, judged.target, close))
     with np.errstate(invalid="ignore"):
-        losing, winning = action * (close - judged.stop), action * (judged.target - close)
-        priced = (losing > 0) & (winning > 0) & (judged.stop > 0) & (judged.target > 0) & np.isfinite(losing + winning)
-    acting = ready & priced & (action != HOLD)
-    codes = np.where(ready & (action != HOLD) & ~priced, len(judged.reasons) + 1, judged.reason_codes)
-    codes[~ready] = len(judged.reasons)
+        losing, winning = action * (price - stop), action * (target - price)
+        priced = (losing > 0) & (winning > 0) & (stop > 0) & (target > 0) & np.isfinite(losing + winning)
+    heard = ready[rows]
+    acts = heard & priced
+    acting = rows[acts]
+    codes = judged.reason_codes.astype(np.int16)
+    codes[rows[heard & ~priced]] = len(judged.reasons) + 1
+    np.putmask(codes, ~ready, len(judged.reasons))
     codes, reasons = _only_used(codes, (*judged.reasons, TOO_LITTLE_HISTORY, NO_STOP_OR_TARGET))
     return SignalColumns(
-        np.where(acting, action, HOLD).astype(np.int8),
-        np.where(acting, judged.confidence, 0.0),
-        np.where(acting, judged.stop, np.nan),
-        np.where(acting, judged.target, np.nan),
+        scattered(len(ready), acting, action[acts], HOLD, np.int8),
+        scattered(len(ready), acting, judged.confidence[acting], 0.0),
+        scattered(len(ready), acting, stop[acts], np.nan),
+        scattered(len(ready), acting, target[acts], np.nan),
         codes,
         reasons,
     )
 
 
+def scattered(
+    length: int, rows: np.ndarray, values: np.ndarray, otherwise: float, kind: type[np.generic] = np.float64
+) -> np.ndarray:
+    """Return a column of `length` with the values in these rows and `otherwise` in all others."""
+    column = np.full(length, otherwise, kind)
+    column[rows] = values
+    return column
+
+
 def _only_used(codes: np.ndarray, reasons: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    used = np.flatnonzero(np.bincount(codes, minlength=len(reasons)))
-    places = np.zeros(len(reasons), np.int16)
-    places[used] = np.arange(len(used))
-    return places[codes], tuple(reasons[code] for code in used)
+    used = [code for code in range(len(reasons)) if (codes == code).any()]
+    if used != list(range(len(used))):
+        places = np.zeros(len(reasons), np.int16)
+        places[used] = np.arange(len(used))
+        codes = places[codes]
+    return codes, tuple(reasons[code] for code in used)
 
 
 def _in_words(error: Mapping[str, Any]) -> str:

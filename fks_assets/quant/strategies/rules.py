@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fks_assets.quant.indicators import WARMUP_ROWS
-from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns
+from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns, scattered
 
 # Sums of prices differ in their last digits with the candle they begin at; two of a tick's size differ by far more.
 MARGIN = 1e-9
@@ -25,8 +25,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """What the rules say of each candle, before there are prices for it."""
+    """What the rules say of each candle, before there are prices for it; `rows` are those that act."""
 
+    rows: np.ndarray
     action: np.ndarray
     confidence: np.ndarray
     reason_codes: np.ndarray
@@ -38,7 +39,10 @@ class Decision:
 
     def at_distance(self, close: np.ndarray, stop: np.ndarray, target: np.ndarray) -> SignalColumns:
         """Return the signals with a stop and a target so far from the close, on the losing and the winning side."""
-        return self.at(close - self.action * stop, close + self.action * target)
+        rows = self.rows
+        price, side = close[rows], self.action[rows]
+        levels = price - side * stop[rows], price + side * target[rows]
+        return self.at(*(scattered(len(close), rows, level, np.nan) for level in levels))
 
 
 class AtrExits(Parameters):
@@ -63,12 +67,19 @@ def require_order(parameters: Parameters, lower: str, upper: str) -> None:
 
 def decide(rules: Sequence[Rule], otherwise: str) -> Decision:
     """Return for each candle what the first rule that holds says; HOLD with the reason `otherwise` where none does."""
-    codes = np.full(len(rules[0].rows), len(rules), np.int16)
+    length = len(rules[0].rows)
+    codes = np.full(length, len(rules), np.int16)
     for place in reversed(range(len(rules))):
-        codes[rules[place].rows] = place
-    sides = np.array([*(rule.side for rule in rules), HOLD], np.int8)
-    confidences = np.array([*(rule.confidence for rule in rules), 0.0])
-    return Decision(sides[codes], confidences[codes], codes, (*(rule.reason for rule in rules), otherwise))
+        codes[np.flatnonzero(rules[place].rows)] = place
+    rows = np.flatnonzero(codes != len(rules))
+    chosen = codes[rows]
+    return Decision(
+        rows,
+        scattered(length, rows, np.array([rule.side for rule in rules], np.int8)[chosen], HOLD, np.int8),
+        scattered(length, rows, np.array([rule.confidence for rule in rules])[chosen], 0.0),
+        codes,
+        (*(rule.reason for rule in rules), otherwise),
+    )
 
 
 def above(first: np.ndarray, second: np.ndarray, price: np.ndarray) -> np.ndarray:

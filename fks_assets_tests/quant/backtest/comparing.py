@@ -79,15 +79,14 @@ def _compare_orders(result: BacktestResult, outcome: Outcome) -> None:
 def _compare_equity(result: BacktestResult, outcome: Outcome) -> None:
     curve = result.equity
     assert curve.time.tolist() == [time for time, *_ in outcome.equity]
-    equity, cash, exposure = (np.array([float(row[place]) for row in outcome.equity]) for place in (1, 2, 3))
-    # Both subtract: what positions are worth from each other, the stakes from the cash. Their error is that of the larger parts.
+    equity, exposure = (np.array([float(row[place]) for row in outcome.equity]) for place in (1, 2))
+    # What positions are worth is subtracted from each other: the error is that of the larger parts.
     lost = np.isinf(exposure)
     assert (np.isinf(curve.exposure) == lost).all()
     parts = np.where(lost, 0.0, np.abs(exposure * equity))
     error = CLOSE * np.abs(equity) + LOST * (result.initial_cash + parts)
     for name, theirs, allowed in (
         ("equity", equity, error),
-        ("cash", cash, error),
         ("exposure", exposure, CLOSE + np.abs(exposure) * error / np.maximum(np.abs(equity), 1e-300)),
     ):
         with np.errstate(invalid="ignore"):

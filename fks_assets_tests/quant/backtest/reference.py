@@ -59,7 +59,7 @@ class Desk:
 class Outcome:
     trades: list[dict[str, Any]]
     orders: list[tuple[Any, ...]]
-    equity: list[tuple[int, Decimal, Decimal, Decimal]]
+    equity: list[tuple[int, Decimal, Decimal]]
     desks: list[Desk]
 
 
@@ -93,7 +93,7 @@ class Reference:
         self.cash = self.initial = number(book.rules.initial_cash)
         self.trades: list[dict[str, Any]] = []
         self.orders: list[tuple[Any, ...]] = []
-        self.equity: list[tuple[int, Decimal, Decimal, Decimal]] = []
+        self.equity: list[tuple[int, Decimal, Decimal]] = []
         columns: dict[int, dict[str, Any]] = {}
         self.desks = []
         for leg in book.legs:
@@ -130,7 +130,7 @@ class Reference:
             if any(closed):
                 equity, gross = self.value()
                 exposure = gross / equity if equity > 0 else Decimal("Infinity")
-                self.equity.append((now, equity, self.cash, exposure if gross else ZERO))
+                self.equity.append((now, equity, exposure if gross else ZERO))
             opening = [desk for desk in self.desks if now in desk.rows["row_at"]]
             for desk in opening:
                 desk.left_now = desk.turning = False
@@ -158,11 +158,12 @@ class Reference:
         rules, opened = desk.leg.rules, desk.rows["open"][row]
         self.fund(desk, desk.rows["dues"].get((row, "open"), []), opened)
         signal = int(desk.leg.signals.action[row - 1])
-        if signal == -held.side and rules.exit_on_signal and not beyond(held.side, opened, held.liquidation):
+        against = signal == -held.side and rules.exit_on_signal and not beyond(held.side, opened, held.liquidation)
+        self.at_open(desk, row, opened, False)
+        if against:
             desk.turning = rules.short if held.side > 0 else rules.long
-            self.market_exit(desk, row, opened, "SIGNAL", False)
-        else:
-            self.at_open(desk, row, opened, False)
+            if desk.position is not None:
+                self.market_exit(desk, row, opened, "SIGNAL", False)
         if desk.position is None:
             desk.left_now = True
             if rules.cooldown_after == "exit":
@@ -459,7 +460,7 @@ class Reference:
             return "LEVELS"
         if beyond(side, opened, held.stop) or (held.target is not None and side * (price - held.target) >= 0):
             return "LEVELS"
-        if self.too_small(quantity, price, terms):
+        if self.too_small(quantity, price, terms) or (held.stop is not None and self.too_small(quantity, held.stop, terms)):
             return "SIZE"
         held.quantity = held.first_quantity = quantity
         held.stake, held.fee = quantity * price / leverage, terms["taker"] * quantity * price

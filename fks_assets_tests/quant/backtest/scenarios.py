@@ -196,6 +196,29 @@ SCENARIOS = [
         "05d62e88d48ec94561051bbefcfe8c20654c49732a33286fafffd4f0b37c19fe",
     ),
     Scenario(
+        "an open beyond the target is the target's, also where a signal asks for the exit at that open",
+        one([CALM, CALM, (115, 116, 114, 115), CALM], {0: (1, 95, 110), 1: (-1, 130, 90)}, short=False),
+        [(1, 100, 110, 100, 1000, "TARGET")],
+        "057f54bf0d8068b9185f3d7d576b815e4eb126de6f1933ed2e5c937384886d1f",
+    ),
+    Scenario(
+        "an open beyond the stop is the stop's, and the signal against the position still turns it round",
+        one([CALM, CALM, (90, 91, 89, 90), (90, 91, 84, 85)], {0: (1, 95, 110), 1: (-1, 99, 85)}),
+        [(1, 100, 90, 100, -1000, "STOP"), (-1, 90, 85, 100, 500, "TARGET")],
+        "b32a3752e09dc0e01bfa58dbd4104fa2633da0cc737e6d3a7c72c7dec1d1c0f9",
+    ),
+    Scenario(
+        "an open beyond a partial exit gives that part its level, the signal takes the rest at the open",
+        one(
+            [CALM, CALM, (108, 109, 107, 108), CALM],
+            {0: (1, 95, 120), 1: (-1, 130, 90)},
+            short=False,
+            partial_exits=[PartialExit(part=0.5, gain_percent=5)],
+        ),
+        [(1, 100, 105, 50, 250, "PARTIAL"), (1, 100, 108, 50, 400, "SIGNAL")],
+        "db7d9f95166fd086d190edee0e022bfbdbcca4f0ee3b0a733ca88e301e83d303",
+    ),
+    Scenario(
         "a strategy that may not sell short only closes, and ignores signals to sell without a position",
         one([CALM, CALM, (100, 105, 100, 104), CALM], {0: (1, 90, 120), 1: (-1, 115, 80), 2: (-1, 115, 80)}, short=False),
         [(1, 100, 100, 100, 0, "SIGNAL")],
@@ -257,6 +280,18 @@ SCENARIOS = [
         one([CALM, CALM, CALM], NO_LEVELS, cash=9.99, rules_of_market=(market_rules(min_notional="10"),)),
         [],
         "52bb58bb87336eea657823a2f08b641c106c0256f1249286f4547f86c7bcc32c",
+        refused={"SIZE": 1},
+    ),
+    Scenario(
+        "an order whose stop at 95 would be below the smallest value is refused, one whose stop is just worth it is not",
+        one(
+            [CALM, CALM, CALM, CALM],
+            {0: (1, 95, 110), 1: (1, 96, 110)},
+            cash=100.0,
+            rules_of_market=(market_rules(min_notional="96"),),
+        ),
+        [(1, 100, 100, 1, 0, "END")],
+        "d3e87213e0b7122257f00c7529d09192b52491f2e0c9d1353544daf50c291cf7",
         refused={"SIZE": 1},
     ),
     Scenario(

@@ -76,7 +76,8 @@ def trades_by(rules: Switches) -> tuple[list[Trade], float]:
                 price = min(stop, opened)
             elif highs[row] >= target:
                 price = max(target, opened) if rules.target_at_open else target
-        if entered < row and action[row - 1] < 0 and not (rules.stop_first and price is not None):
+        reached = price is not None and (rules.stop_first or (opened >= target and not rules.target_at_open))
+        if entered < row and action[row - 1] < 0 and not reached:
             price = opened
         if price is None and rules.closes_at_end and row + 1 == len(of):
             price = closes[row]
