@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fks_assets.imports import sources
 from fks_assets.imports.report import ImportedSeries, RefusedFile
 from fks_assets.quant.candles import OHLCV_COLUMNS, Fault
+from fks_assets_tests.amounts import tries
 from fks_assets_tests.imports.reading import (
     HOUR,
     NOW,
@@ -407,7 +408,7 @@ CELLS = st.one_of(st.just("10"), st.just("10.5"), st.sampled_from(["nan", "", "0
 ROWS = st.lists(st.tuples(st.integers(-3, 12), st.sampled_from([1, 1000]), CELLS, CELLS), min_size=1, max_size=40)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(30, 120), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, rule=st.sampled_from(["first", "last"]))
 def test_every_row_is_accounted_for_and_the_candles_are_those_of_a_plain_reading(
     tmp_path: Path, rows: list[tuple[int, int, str, str]], rule: str
@@ -442,7 +443,7 @@ def _plain(cell: str) -> float:
         return float("nan")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(30, 120), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(max_size=400), st.text('0123456789.,[]{}"\n -eunixdate/', max_size=400).map(str.encode)))
 @pytest.mark.parametrize("name", ["XBTUSD_60.csv", "BTC_USDT-1h.json.gz", "x.parquet", "x.zip"])
 def test_no_content_ends_in_anything_but_a_series_or_a_reason(tmp_path: Path, name: str, content: bytes) -> None:

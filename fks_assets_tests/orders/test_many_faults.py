@@ -113,7 +113,7 @@ def desk_id(desk: TradingDesk, order: Order) -> str:
     return VENUES[desk.dialect].own_id(None, order.client_order_id)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("dialect", "wanted", "lost"), [("binance", 220, 50), ("kraken", 55, 10)])
+@pytest.mark.parametrize(("dialect", "wanted", "lost"), [("binance", 110, 25), ("kraken", 33, 6)])
 def test_hundreds_of_faulted_orders_are_sent_once_and_all_are_accounted_for(
     database: Database, dialect: str, wanted: int, lost: int
 ):

@@ -22,9 +22,9 @@ from fks_assets_tests.shared_data import requires_shared
 SERIES = pytest.mark.parametrize(
     "candles",
     [
-        pytest.param(lambda: recorded("BTC").slice(30_000, 32_000), marks=requires_shared, id="BTC 2021"),
+        pytest.param(lambda: recorded("BTC").slice(30_000, 32_000), marks=[requires_shared, pytest.mark.nightly], id="BTC 2021"),
         pytest.param(lambda: recorded("CHZ").slice(0, 2000), marks=requires_shared, id="CHZ from its listing"),
-        pytest.param(lambda: synthetic(2000, seed=21, jump=-1.0), id="synthetic crash"),
+        pytest.param(lambda: synthetic(2000, seed=21, jump=-1.0), marks=pytest.mark.nightly, id="synthetic crash"),
     ],
 )
 

@@ -21,6 +21,7 @@ from fks_assets.stores.candles import CandleStore, PartitionId
 from fks_assets.stores.canonical import EMPTY_HASH
 from fks_assets.stores.database import Database
 from fks_assets.stores.lineage import InputRef, latest_inputs, record_inputs
+from fks_assets_tests.amounts import tries
 from fks_assets_tests.stores.processes import child, line_of
 from fks_assets_tests.stores.tables import BTC, ETH, HOUR, candle_rows, closes_of, head_of, merge, times
 
@@ -525,7 +526,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(15, 60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_archiving_between_any_writes_changes_no_read(
     home: Path, database: Database, tmp_path_factory: pytest.TempPathFactory, steps: list[Step]

@@ -22,6 +22,7 @@ from fks_assets.stores.market_rules import (
     rules_as_of,
     rules_history,
 )
+from fks_assets_tests.amounts import tries
 
 DAY = 86_400_000
 BTC, LUNA = parse_market("BTC-USDT@binance"), parse_market("LUNA-USDT@binance")
@@ -155,7 +156,7 @@ def test_many_writers_of_the_same_rules_leave_one_row(database: Database) -> Non
         assert connection.scalar(sa.text("SELECT count(*) FROM market_rules")) == 4
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(20, 80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seen=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=12, unique_by=lambda each: each[0]))
 def test_as_of_any_day_the_newest_snapshot_before_it_is_read(database: Database, seen: list[tuple[int, int]]) -> None:
     """Snapshots in the order of time; expected is a plain look through the list."""

@@ -1,6 +1,7 @@
 """Compiled code is kept on disk, wherever that can be; nothing of it is loaded before a backtest runs."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -22,15 +23,10 @@ def run(script: str, **environment: str) -> list[str]:
     return answer.stdout.split()
 
 
-def test_a_second_process_loads_what_the_first_compiled(tmp_path):
-    first, second = (run(RUN, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
-    assert first[0] == second[0] == "1"
-    assert (first[1], second[1]) == ("0", "1")
-    assert second[2].startswith(str(tmp_path))
-
-
-def test_a_read_only_installation_keeps_the_code_in_the_users_cache_directory(tmp_path):
-    """The directory of the package is stood in for by a file, into which nobody can write, not even root."""
+def test_a_second_process_loads_what_the_first_compiled_also_from_a_read_only_installation(tmp_path):
+    """The directory of the package is stood in for by a file, into which nobody can write, not even root: the code goes to the
+    user's cache directory. Where NUMBA_CACHE_DIR says, it is loaded from there.
+    """
     blocked = tmp_path / "installed"
     blocked.touch()
     script = f"""
@@ -39,8 +35,14 @@ from fks_assets.quant.backtest import compiled
 compiled._PACKAGE = Path({str(blocked)!r})
 {RUN}"""
     first, second = (run(script, XDG_CACHE_HOME=str(tmp_path / "cache")) for _ in range(2))
+    kept = tmp_path / "cache" / "fks_assets"
+    assert first[0] == second[0] == "1"
     assert (first[1], second[1]) == ("0", "1")
-    assert second[2].startswith(str(tmp_path / "cache" / "fks_assets" / "fks-"))
+    assert second[2].startswith(str(kept / "fks-"))
+
+    shutil.copytree(kept, tmp_path / "elsewhere")
+    third = run(script, NUMBA_CACHE_DIR=str(tmp_path / "elsewhere"))
+    assert third[1] == "1" and third[2].startswith(str(tmp_path / "elsewhere" / "fks-"))
 
 
 def test_without_any_home_the_code_is_kept_in_a_directory_that_is_ours_alone(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from fks_assets.quant.candles import OHLCV_COLUMNS, Candles
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
 from fks_assets.quant.markets import parse_market
 from fks_assets.quant.strategies.base import SignalColumns
+from fks_assets_tests.amounts import tries
 from fks_assets_tests.quant.backtest.books import free, judged, series
 from fks_assets_tests.quant.backtest.drawing import books, finer_of
 from fks_assets_tests.quant.series import HOUR_MS, START_MS, synthetic
@@ -116,7 +117,7 @@ def rows_before(table: Trades | EquityCurve, rows: np.ndarray) -> list[bytes]:
 
 
 @given(books(), st.floats(0.1, 1.0))
-@settings(max_examples=100)
+@settings(max_examples=tries(30, 200))
 def test_cutting_the_future_off_changes_no_trade_and_no_equity_before_the_cut(book, share):
     whole = run_backtest(book)
     moment = int(np.quantile(whole.equity.time, share, method="nearest"))

@@ -15,6 +15,7 @@ from fks_assets.quant.backtest.results import ENTRY, BacktestResult
 from fks_assets.quant.backtest.rules import BookRules, Costs, Sizing
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.sizing import order_quantity
+from fks_assets_tests.amounts import tries
 from fks_assets_tests.quant.backtest.books import free, judged, series
 from fks_assets_tests.quant.backtest.drawing import books
 from fks_assets_tests.quant.backtest.reference import reference_backtest
@@ -131,13 +132,13 @@ def rules_at(leg: Leg, time: int) -> MarketRules:
 
 
 @given(books(ruled=True))
-@settings(max_examples=60)
+@settings(max_examples=tries(15, 120))
 def test_the_exact_equity_of_any_book_is_that_of_the_reference(book):
     assert_same_curve(book, run_backtest(book))
 
 
 @given(books(ruled=True))
-@settings(max_examples=60)
+@settings(max_examples=tries(15, 120))
 def test_a_desk_with_the_same_decimal_account_orders_the_same_price_and_quantity_at_every_entry(book):
     assert_desk_orders_the_same(book, run_backtest(book))
 

@@ -16,6 +16,7 @@ from fks_assets.quant.candles import Candles
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
 from fks_assets.quant.markets import parse_market
 from fks_assets.quant.strategies.base import SignalColumns
+from fks_assets_tests.amounts import tries
 from fks_assets_tests.quant.backtest.books import MARKET, free, judged, series
 from fks_assets_tests.quant.backtest.comparing import assert_equals_reference
 from fks_assets_tests.quant.backtest.drawing import books
@@ -99,6 +100,6 @@ def test_every_rule_at_once_on_three_recorded_markets():
 
 
 @given(books())
-@settings(max_examples=150)
+@settings(max_examples=tries(50, 300))
 def test_any_book_over_all_features(book):
     assert_equals_reference(book)

@@ -16,6 +16,7 @@ from fks_assets.stores.ledger import deals, fills, journal, orders, positions
 from fks_assets.stores.ledger.fills import NewFill
 from fks_assets.stores.ledger.orders import ExternalOrder
 from fks_assets.stores.ledger.recompute import recompute
+from fks_assets_tests.amounts import tries
 from fks_assets_tests.stores.ledger.books import (
     BTC,
     ETH,
@@ -53,7 +54,7 @@ def happenings(connection) -> list[tuple[str, NewFill | int]]:
     return [*(("trade", each) for each in trades), ("cancel", first.id), ("cancel", third.id), ("again", trades[1])]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(20, 120), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(EVENTS)), cuts=st.lists(st.integers(1, EVENTS - 1), max_size=4), repeats=st.integers(1, 3))
 def test_any_order_of_arrival_gives_the_same_books(database: Database, order: list[int], cuts: list[int], repeats: int) -> None:
     """O3, C13, C15: cancels and fills, in batches, doubled, in any order; compared with the order in which they happened."""
