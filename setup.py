@@ -34,6 +34,7 @@ setup(
         "orjson>=3.10",
         "pydantic>=2.10,<3",
         "cryptography>=43",
+        "apprise>=2.2,<3",
         "python-dotenv>=1.0",
         "universal-pathlib>=0.2.6",
         "starlette>=0.40",

@@ -11,7 +11,7 @@ from typing import NoReturn
 from benchmarks.measure import Row, report
 from benchmarks.suite import measure
 
-NAMES = ("indicators", "backtest", "storage", "gaps", "download", "imports", "ticks")
+NAMES = ("indicators", "backtest", "storage", "gaps", "download", "imports", "ticks", "guard")
 
 
 def main(chosen: list[str]) -> None:

@@ -16,9 +16,12 @@ _READY = re.compile(r"simulator at (http://\S+?): ")
 
 
 @contextmanager
-def simulator_process(start_ms: int, replay: Path | None = None) -> Iterator[SimulatorClient]:
-    """Run a simulator whose clock stands still at `start_ms` (UTC ms) while the block lasts; raise ExchangeUnavailable."""
-    command = [sys.executable, "-m", "fks_assets.simulator", "--port", "0", "--speed", "0", "--idle-exit", "600"]
+def simulator_process(start_ms: int, replay: Path | None = None, speed: float = 0.0) -> Iterator[SimulatorClient]:
+    """Run a simulator while the block lasts; its clock starts at `start_ms` (UTC ms) and stands still at speed 0.
+
+    Raises ExchangeUnavailable.
+    """
+    command = [sys.executable, "-m", "fks_assets.simulator", "--port", "0", "--speed", f"{speed:g}", "--idle-exit", "600"]
     command += ["--start", str(iso(start_ms))] + ([] if replay is None else ["--replay", str(replay)])
     process = subprocess.Popen(command, cwd=PROJECT_ROOT, stderr=subprocess.PIPE, text=True)
     try:

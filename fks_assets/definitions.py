@@ -7,6 +7,7 @@ import warnings
 
 import dagster as dg
 
+from fks_assets.assets.alerting.build import build_alerting
 from fks_assets.assets.analysis.indicators import build_indicators_asset
 from fks_assets.assets.analysis.signals import build_signals_asset
 from fks_assets.assets.jobs import build_jobs
@@ -14,6 +15,7 @@ from fks_assets.assets.market_data.assets import build_ohlcv_asset
 from fks_assets.assets.market_data.checks import build_candle_checks
 from fks_assets.assets.market_data.gap_repair import build_gap_repair
 from fks_assets.assets.market_data.market_rules import build_market_rules
+from fks_assets.assets.market_data.universe import build_universe
 from fks_assets.assets.operations.archive import build_archive, build_gap_upkeep
 from fks_assets.assets.operations.store_upkeep import build_store_upkeep
 from fks_assets.assets.portfolio.assets import build_portfolio
@@ -53,9 +55,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     repair = build_gap_repair(settings)
     ideas = build_trade_ideas(settings, jobs["signals"])
     shadow = build_shadow_branch(settings)
-    portfolio = build_portfolio(settings, jobs["critical_path"])
+    stores = Stores(settings)
+    reports = Reports(settings, lambda: desk_addresses(settings.home))
+    portfolio = build_portfolio(settings, jobs["critical_path"], reports)
+    alerting = build_alerting()
     scheduled = [
+        alerting.health,
         build_market_rules(settings),
+        build_universe(settings),
         build_completeness_report(settings),
         build_recency_validation(settings),
         build_archive(),
@@ -67,11 +74,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         build_walk_forward(settings),
         build_live_backtest_difference(settings),
     ]
-    stores = Stores(settings)
-    reports = Reports(settings, lambda: desk_addresses(settings.home))
     return dg.Definitions(
         assets=[*assets, repair.asset, ideas.asset, shadow.asset, *(each.asset for each in scheduled), *portfolio.assets],
-        asset_checks=[check for timeframe in timeframes for check in build_candle_checks(timeframe)],
+        asset_checks=[*(check for timeframe in timeframes for check in build_candle_checks(timeframe)), *portfolio.checks],
         jobs=[*jobs.values(), *repair.jobs, ideas.job, shadow.job, *(each.job for each in scheduled), *portfolio.jobs],
         schedules=[
             *(build_schedule(tick, jobs[tick.job]) for tick in TICKS),
@@ -79,7 +84,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *(each.schedule for each in scheduled),
             *portfolio.schedules,
         ],
-        sensors=[*repair.sensors, ideas.sensor, *portfolio.sensors],
+        sensors=[*repair.sensors, ideas.sensor, *portfolio.sensors, *alerting.sensors],
         resources={"stores": stores, "market_data": MarketData(settings, stores), "reports": reports},
         executor=build_executor(settings.executor),
     )

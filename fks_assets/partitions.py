@@ -11,7 +11,7 @@ from fks_assets.quant.timeframes import month_of, month_window
 from fks_assets.settings import Settings
 
 # Jobs whose partitions are UTC days: a run without a partition is of today.
-DAY_JOBS = frozenset({"rules", "parameters", "validation", "ideas"})
+DAY_JOBS = frozenset({"rules", "daily_universe", "parameters", "validation", "ideas"})
 # Jobs whose partitions are UTC day × strategy: a run without a partition is of today and every strategy.
 STRATEGY_DAY_JOBS = frozenset({"backtest"})
 # Likewise, of the day before: they look at a day that is over.
@@ -20,7 +20,7 @@ STRATEGY_YESTERDAY_JOBS = frozenset({"differences"})
 STRATEGY_MONTH_JOBS = frozenset({"walk_forward_windows"})
 
 # Jobs whose partitions are accounts: a run without a partition is of all of them.
-ACCOUNT_JOBS = frozenset({"trading", "order_monitor", "position_marks", "account_balances"})
+ACCOUNT_JOBS = frozenset({"trading", "order_monitor", "position_marks", "account_balances", "account_risk"})
 
 
 def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:

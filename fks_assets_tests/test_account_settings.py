@@ -47,6 +47,31 @@ def test_an_account_is_set_by_the_environment_too(tmp_path: Path) -> None:
     assert main.strategies["breakout"] == Decimal("0.1")
 
 
+def test_every_number_of_an_account_is_set_by_the_environment(tmp_path: Path) -> None:
+    """Its costs are those of a backtest, which takes no text for a number."""
+    numbers = {
+        "trailing_percent": 2.5,
+        "stake": Decimal("0.25"),
+        "costs__maker_fee": 0.0002,
+        "costs__taker_fee": 0.0004,
+        "costs__slippage": 0.0005,
+        "costs__spread": 1e-4,
+        "costs__impact": 0.125,
+        "costs__impact_limit": 0.25,
+        "limits__max_positions": 3,
+        "limits__max_daily_loss": Decimal("0.03"),
+    }
+    values = {f"FKS_ACCOUNTS__main__{name}": f"{value:g}" for name, value in numbers.items()}
+    main = shipped(tmp_path, **values).accounts["main"]
+    for name, value in numbers.items():
+        *table, key = name.split("__")
+        assert getattr(getattr(main, table[0]) if table else main, key) == value, name
+    with pytest.raises(
+        SettingsError, match=r"environment: FKS_ACCOUNTS__main__costs__slippage: .*slippage: .*valid number, was .a lot."
+    ):
+        shipped(tmp_path, FKS_ACCOUNTS__main__costs__slippage="a lot")
+
+
 def test_secrets_and_switches_of_the_environment_are_no_settings(tmp_path: Path) -> None:
     settings = shipped(tmp_path, FKS_CREDENTIAL_KEY="canary", FKS_LIVE="yes", FKS_CRASHPOINT="x", FKS_CRASHPOINT_SKIP="2")
     assert "canary" not in repr(settings)

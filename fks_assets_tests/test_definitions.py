@@ -26,6 +26,7 @@ def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg
     candles = sorted(f"ohlcv_{timeframe}" for timeframe in TIMEFRAMES)
     expected: dict[str, list[str]] = {
         "market_rules": [],
+        "universe": ["market_rules", "ohlcv_1d"],
         "gap_repair": candles,
         "data_completeness": candles,
         "recency_validation": candles,
@@ -46,7 +47,9 @@ def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg
         "fills": ["orders"],
         "positions": ["fills", "ohlcv_5m"],
         "balances": ["positions"],
+        "portfolio_risk": ["ohlcv_1d", "positions"],
         "ledger_audit": ["balances", "fills", "positions"],
+        "alerting_health": [],
     }
     for timeframe in TIMEFRAMES:
         expected[f"ohlcv_{timeframe}"] = []
@@ -79,6 +82,7 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "completeness": ["data_completeness"],
         "recency": ["recency_validation"],
         "rules": ["market_rules"],
+        "daily_universe": ["universe"],
         "archive": ["archived_candles"],
         "gap_upkeep": ["old_gap_records"],
         "parameters": ["strategy_parameters"],
@@ -92,7 +96,9 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "order_monitor": ["fills", "orders", "positions"],
         "position_marks": ["positions"],
         "account_balances": ["balances", "positions"],
+        "account_risk": ["portfolio_risk", "positions"],
         "audit": ["ledger_audit"],
+        "alerting": ["alerting_health"],
     }
     schedules = {schedule.name: schedule for schedule in definitions.schedules or []}
     assert {name: (schedule.cron_schedule, schedule.execution_timezone) for name, schedule in schedules.items()} == {
@@ -103,6 +109,7 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "archive_schedule": ("30 3 * * *", "UTC"),
         "gap_upkeep_schedule": ("0 4 * * 0", "UTC"),
         "rules_schedule": ("20 0 * * *", "UTC"),
+        "universe_schedule": ("25 0 * * *", "UTC"),
         "backfill_tier1_schedule": ("0 2 * * *", "UTC"),
         "backfill_tier2_schedule": ("15 3 * * *", "UTC"),
         "completeness_schedule": ("0 8 * * *", "UTC"),
@@ -113,7 +120,9 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "differences_schedule": ("30 0 * * *", "UTC"),
         "walk_forward_schedule": ("40 0 1 * *", "UTC"),
         "account_balances_schedule": ("*/15 * * * *", "UTC"),
+        "account_risk_schedule": ("*/30 * * * *", "UTC"),
         "audit_schedule": ("30 1 * * *", "UTC"),
+        "alerting_schedule": ("3-59/10 * * * *", "UTC"),
     }
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}
     assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == {
@@ -122,6 +131,10 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "deals_sensor": dg.DefaultSensorStatus.RUNNING,
         "orders_sensor": dg.DefaultSensorStatus.RUNNING,
         "positions_sensor": dg.DefaultSensorStatus.RUNNING,
+        "stop_loss": dg.DefaultSensorStatus.RUNNING,
+        "outbox_sensor": dg.DefaultSensorStatus.RUNNING,
+        "run_failures_sensor": dg.DefaultSensorStatus.RUNNING,
+        "liveness_sensor": dg.DefaultSensorStatus.RUNNING,
     }
 
 

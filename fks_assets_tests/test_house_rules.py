@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "simulator": {"simulator", "quant"},
     "desk": {"desk", "stores", "exchanges", "quant", "settings"},
     "imports": {"imports", "quant", "exchanges.dialects"},
+    "notify": {"notify", "stores", "quant", "settings"},
     "resources": {"resources", "desk", "stores", "exchanges", "simulator", "quant", "settings"},
-    "assets": {"assets", "resources", "desk", "stores", "exchanges", "imports", "quant", "settings", "partitions"},
+    "assets": {"assets", "resources", "notify", "desk", "stores", "exchanges", "imports", "quant", "settings", "partitions"},
     "settings": {"settings", "quant", "exchanges.dialects", "exchanges.profile"},
     "partitions": {"quant", "settings"},
 }
@@ -32,6 +33,7 @@ NO_THIRD_PARTY = {
     "desk": {"dagster"},
     "simulator": {"dagster", "sqlalchemy", "ccxt"},
     "imports": {"dagster", "sqlalchemy", "ccxt"},
+    "notify": {"dagster", "ccxt"},
 }
 BANNED_CALLS = {
     "datetime.now",

@@ -121,3 +121,34 @@ def test_a_renamed_symbol_is_read_under_its_old_name_before_the_change(tmp_path:
     ]
     untouched = list(settings.history_segments(parse_market("BTC-USDT@binance"), 0, 10))
     assert [(s.symbol, s.start_ms, s.end_ms, s.source) for s in untouched] == [("BTC/USDT", 0, 10, "exchange")]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"FKS_EXCHANGES__binance__url": "ftp://canary:canary@host"},
+        {"FKS_EXCHANGES__binance__url": "canary:canary@host"},
+        {"FKS_EXCHANGES__binance__url": "http://desk:can/a@canary ry@host", "FKS_EXCHANGES__binance__dialect": "unheard"},
+        {"FKS_EXCHANGES__binance__url": "http://canary@host", "FKS_EXCHANGES__binance__connections": "0"},
+        {"FKS_EXCHANGES__binance__url__canary": "http://desk:canary@host"},
+        {"FKS_EXCHANGE": "https://desk:canary@host"},
+        {"FKS_DATABASE_URL__x": "postgresql://desk:canary@host/desk"},
+        {"FKS_WEB_PORT": "postgresql://desk:canary@host/desk"},
+        {"FKS_MARKETS": "s3://canary:canary@bucket"},
+        {"FKS_CANDLE_ROOT__key": "canary"},
+    ],
+)
+def test_no_error_tells_what_stands_before_the_host_of_an_address(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Canary secrets: in no message, whichever key the address was put under."""
+    with pytest.raises(SettingsError) as caught:
+        shipped(tmp_path, **environment)
+    told = str(caught.value).removeprefix(f"environment: {next(iter(environment))}").replace("url.canary", "")
+    assert "canary" not in told and "\n" not in told
+
+
+def test_an_address_in_the_desks_file_is_not_told_either(tmp_path: Path) -> None:
+    table = 'url = "http://127.0.0.1:8787"'
+    for wrong in ("ftp://desk:canary@host", "desk:canary@host"):
+        with pytest.raises(SettingsError, match=r"desk\.toml: exchanges\.simulated: url must begin with http") as caught:
+            shipped(tmp_path, {table: f'url = "{wrong}"'})
+        assert "canary" not in str(caught.value)

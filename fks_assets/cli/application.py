@@ -21,13 +21,18 @@ from fks_assets.cli import (
     ideas,
     importing,
     market_rules,
+    notifications,
+    notify,
     orders,
     portfolio,
+    protections,
     quarantine,
+    risk,
     runs,
     simulator,
     strategies,
     upkeep,
+    watchdog,
 )
 from fks_assets.errors import InvalidInput, TradingError
 
@@ -93,5 +98,10 @@ for module in (
     cash,
     credentials,
     halts,
+    notify,
+    notifications,
+    risk,
+    protections,
+    watchdog,
 ):
     module.register(app)

@@ -1,6 +1,6 @@
 """`fks halt`, `fks resume`: stop new risk of the desk, an account, a strategy or a market; stops and exits go on."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,10 @@ from fks_assets.cli.portfolio import show
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from fks_assets.stores.ledger.halts import Halt
+
+COLUMNS = ("scope", "name", "reason", "until", "changed_at", "changed_by")
 SCOPES = ("desk", "account", "strategy", "market")
 ScopeArgument = Annotated[str, typer.Argument(metavar="[SCOPE]", help="desk, account, strategy or market.")]
 NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="Of the account, strategy or market; the desk has none.")]
@@ -28,12 +32,17 @@ def halt(
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="It ends by itself then.")] = None,
     by: ByOption = None,
     listed: Annotated[bool, typer.Option("--list", help="Show what is halted, halt nothing.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show every halt and every end of one, halt nothing.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Stop new risk at once, of the whole desk if nothing is named. What is held stays guarded and may be left."""
     from fks_assets.stores.ledger import halts as ledger
 
     stores = open_stores()
+    if history:
+        rows = [{**_document(each), "halted": each.halted} for each in ledger.halt_history(stores.database)]
+        show("history", "Halts and their ends (UTC)", rows, (*COLUMNS, "halted"), json)
+        return
     if not listed:
         _require_reason(reason)
         with stores.database.transaction() as connection:
@@ -45,18 +54,8 @@ def halt(
                 at_ms=now_ms(),
                 until_ms=time_of(until, "--until"),
             )
-    rows = [
-        {
-            "scope": each.scope.value,
-            "name": each.name,
-            "reason": each.reason,
-            "until": iso(each.until),
-            "changed_at": iso(each.changed_at),
-            "changed_by": each.changed_by,
-        }
-        for each in ledger.in_force(stores.database, at_ms=now_ms())
-    ]
-    show("halts", "Halted (UTC)", rows, ("scope", "name", "reason", "until", "changed_at", "changed_by"), json)
+    rows = [_document(each) for each in ledger.in_force(stores.database, at_ms=now_ms())]
+    show("halts", "Halted (UTC)", rows, COLUMNS, json)
 
 
 def resume(
@@ -73,6 +72,17 @@ def resume(
         print_json({"scope": ended.scope.value, "name": ended.name, "halted": False, "reason": reason})
     else:
         print(f"{' '.join(filter(None, (ended.scope.value, ended.name)))} may take new risk again")
+
+
+def _document(halt: "Halt") -> dict[str, Any]:
+    return {
+        "scope": halt.scope.value,
+        "name": halt.name,
+        "reason": halt.reason,
+        "until": iso(halt.until),
+        "changed_at": iso(halt.changed_at),
+        "changed_by": halt.changed_by,
+    }
 
 
 def _named(scope: str, name: str) -> tuple[str, str]:

@@ -71,8 +71,10 @@ def record(
     """Record what a person executed for a deal of an alert account; its position, stop and balance follow from it."""
     from fks_assets.assets.portfolio.documents import fill_document, order_document, position_document
     from fks_assets.cli.output import print_json
+    from fks_assets.desk.protections import apply_protections
     from fks_assets.desk.recording import Execution, record_execution
     from fks_assets.quant.orders import Leg
+    from fks_assets.stores.ledger.accounts import read_account
     from fks_assets.stores.ledger.deals import read_deal
 
     legs = [each.value for each in Leg if each is not Leg.EXTERNAL]
@@ -95,6 +97,9 @@ def record(
             reference=reference,
         )
         made = record_execution(connection, deal, execution, at_ms=now)
+        if not made.position.is_open:
+            account = read_account(connection, made.position.account)
+            apply_protections(connection, stores.settings.protections, account, at_ms=now)
     position = position_document(made.position)
     if json:
         document = {"new": made.is_new, "order": order_document(made.order), "fill": fill_document(made.fill)}

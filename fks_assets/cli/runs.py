@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def run(
     job: Annotated[str, typer.Argument(metavar="JOB", help="critical_path, signals, risk, …; an unknown one lists them all.")],
-    partition: Annotated[str | None, typer.Option("--partition", metavar="MARKET|MONTH", help="One partition.")] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option("--partition", metavar="KEY", help="MARKET|MONTH, DAY, DAY|STRATEGY, MONTH|STRATEGY, ACCOUNT."),
+    ] = None,
     market: Annotated[str | None, typer.Option("--market", help="One market instead of all.")] = None,
     month: Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Not the open month.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 when it failed.")] = False,
@@ -42,7 +45,7 @@ def run(
         raise InvalidInput(f"--partition {partition!r} goes without --market and --month")
     asked = None
     if partition is not None or market is not None or month is not None:
-        asked = asked_range(settings, partition, None if market is None else market_of(market, settings), month)
+        asked = asked_range(settings, job, partition, None if market is None else market_of(market, settings), month)
     api = DeskApi(running_url(settings.home))
     if asked is None:
         from fks_assets.resources.stores import Stores

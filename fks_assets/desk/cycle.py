@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import sqlalchemy as sa
+
 from fks_assets.desk.deciding import Decided, Obstacles, decide_signals
 from fks_assets.desk.entering import Entered, submit_entries
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.opening import PATIENCE_SECONDS, open_gateway
 from fks_assets.desk.protect import Protected, protect, protect_until_settled
+from fks_assets.desk.protections import apply_protections
 from fks_assets.desk.reconcile import Reconciled, reconcile
 from fks_assets.desk.signals import Heard
 from fks_assets.desk.valuing import Marks, mark_positions, take_balance
@@ -17,6 +20,7 @@ from fks_assets.errors import Denied, ExchangeError
 from fks_assets.exchanges.orders.paper import PaperVenue
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
+from fks_assets.quant.orders import DealStatus
 from fks_assets.quant.strategies.base import BUY
 from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.balances import Balance
@@ -75,7 +79,9 @@ class AccountDesk:
         self.lived = {}
         # Paper settles at once; at an exchange somebody has to look again before a gap's deadline.
         settle = protect if isinstance(self.gateway.venue, PaperVenue) else protect_until_settled
-        return await settle(self.gateway, quotes)
+        protected = await settle(self.gateway, quotes)
+        await self._judge_closed([each.deal.id for each in protected])
+        return protected
 
     async def enter(self) -> list[Entered]:
         """Send the entries of the deals that have none, then guard what they bought."""
@@ -110,6 +116,16 @@ class AccountDesk:
             raise Denied(f"account {self.account.name} could not be compared with its venue: {reconciled.fault}")
         await self.guard()
         return reconciled
+
+    async def _judge_closed(self, deal_ids: Sequence[int]) -> None:
+        """Ask the protections as soon as one of the deals is over: what they lock is shown at once."""
+
+        def judge(connection: sa.Connection) -> None:
+            if any(deal.status is DealStatus.STOPPED for deal in read_deals(connection, ids=deal_ids)):
+                apply_protections(connection, self.floor.settings.protections, self.account, at_ms=self.floor.clock())
+
+        if deal_ids and self.floor.settings.protections:
+            await self.gateway.transact(judge)
 
     @property
     def _beat(self) -> str:

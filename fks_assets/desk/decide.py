@@ -12,6 +12,8 @@ from types import MappingProxyType
 import sqlalchemy as sa
 
 from fks_assets.clock import MILLISECONDS_PER_DAY
+from fks_assets.desk.budget import budget
+from fks_assets.desk.guardable import stop_fault
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.backtest.orders import order_levels, order_price
@@ -19,15 +21,15 @@ from fks_assets.quant.backtest.results import Refusal
 from fks_assets.quant.backtest.rules import LegRules
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
 from fks_assets.quant.markets import Market
-from fks_assets.quant.money import EXACT, ZERO, from_analytics, money_text, total, value_of
+from fks_assets.quant.money import EXACT, ZERO, from_analytics, money_text, value_of
 from fks_assets.quant.orders import Mode, Side
 from fks_assets.quant.sizing import order_quantity
 from fks_assets.quant.strategies.base import BUY, SELL
 from fks_assets.quant.timeframes import Timeframe
-from fks_assets.stores.ledger import journal
 from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.deals import Deal, NewDeal, open_deal, read_deal, read_deals
-from fks_assets.stores.ledger.positions import Position, read_positions
+from fks_assets.stores.ledger.positions import read_positions
+from fks_assets.stores.ledger.reconciliations import newest_reconciliations
 from fks_assets.stores.ledger.stops import StopState, read_stops, set_stop
 
 # Of the account's first cash; less than that is none, as in a backtest.
@@ -38,7 +40,8 @@ LEAST_CASH = Decimal("0.000001")
 class Signal:
     """The newest word of a strategy on a market: `action` 1 BUY, -1 SELL, 0 HOLD, at the candle that opened at `open_time`.
 
-    Times are UTC milliseconds. `close` is the candle's, stop and target are prices in the quote coin, NaN for none.
+    Times are UTC milliseconds. `close` is the candle's, stop and target are prices in the quote coin, NaN for none. `judged_at`
+    is the exchange whose candles the strategy has judged, "" for the market's own.
     """
 
     strategy: str
@@ -51,6 +54,12 @@ class Signal:
     stop: float
     target: float
     reason: str
+    judged_at: str = ""
+
+    @property
+    def is_from_elsewhere(self) -> bool:
+        """Whether its prices are those of another exchange than the one on which the market is traded."""
+        return self.judged_at not in ("", self.market.exchange)
 
     @property
     def close_time(self) -> int:
@@ -113,6 +122,9 @@ def decide(
     if _was_held(connection, account, signal):
         return Decision("held until now: what is closed at an open is not opened again at that open")
     leg = rules.leg_rules()
+    if signal.is_from_elsewhere:
+        # Two exchanges are never at one price: the levels keep their distance to what is paid.
+        leg = leg.model_copy(update={"levels_from": "fill"})
     entry, refusal = _Entry(price, ZERO, None, None), None
     try:
         entry = _entry(connection, account, rules, leg, signal, price, market_rules, obstacles, at_ms, taker_fees)
@@ -141,33 +153,6 @@ def decide(
         ),
     )
     return Decision(deal.refusal or f"{money_text(deal.quantity)} at about {money_text(deal.price)}", deal=deal, is_new=is_new)
-
-
-def budget(
-    connection: sa.Connection,
-    account: Account,
-    rules: AccountRules,
-    strategy: str,
-    taker_fees: Mapping[Market, Decimal] = MappingProxyType({}),
-) -> tuple[Decimal, Decimal]:
-    """Return (cash left to a strategy, its share of the equity) at the positions' marks; orders on their way count as paid."""
-    positions = read_positions(connection, account=account.name, is_open=True)
-    entered = {position.deal_id for position in positions}
-    waiting = [deal for deal in read_deals(connection, account=account.name, active=True) if deal.id not in entered]
-    share = rules.strategies[strategy]
-    usual_fee = Decimal(repr(rules.costs.taker_fee))
-    pending = {deal.id: _cost(deal, taker_fees.get(deal.market, usual_fee)) for deal in waiting}
-    wallet = journal.wallets(connection, account.name).get(account.quote, ZERO)
-    cash = EXACT.subtract(wallet, total(pending.values()))
-    held = total([_value(position) for position in positions] + [value_of(deal.price, deal.quantity) for deal in waiting])
-    equity = EXACT.multiply(EXACT.add(cash, held), share)
-    if share < 1:
-        committed = total(
-            [_stake(position) for position in positions if position.strategy == strategy]
-            + [value_of(deal.price, deal.quantity) for deal in waiting if deal.strategy == strategy]
-        )
-        cash = min(cash, EXACT.subtract(equity, committed))
-    return cash, equity
 
 
 def _leave(connection: sa.Connection, deal: Deal, at_ms: int) -> Decision:
@@ -204,7 +189,7 @@ def _entry(
         raise _Refused(f"{Refusal.POSITIONS.words}: {rules.limits.max_positions}")
     available, equity = budget(connection, account, rules, signal.strategy, taker_fees)
     if available <= EXACT.multiply(LEAST_CASH, rules.initial_cash):
-        raise _Refused(Refusal.CASH.words)
+        raise _Refused(_no_cash(connection, account))
     fill = order_price(rules.costs, market_rules, price=price, side=BUY)
     stop, target = order_levels(
         leg,
@@ -217,6 +202,7 @@ def _entry(
     )
     if (stop is not None and price <= stop) or (target is not None and fill >= target):
         raise _Refused(f"{Refusal.LEVELS.words}: {money_text(price)}")
+    fee = _taker_fee(rules, market_rules)
     quantity = order_quantity(
         leg.sizing,
         market_rules,
@@ -226,10 +212,13 @@ def _entry(
         confidence=signal.confidence,
         available=available,
         equity=equity,
-        fee=_taker_fee(rules, market_rules),
+        fee=fee,
     )
     if not quantity:
         raise _Refused(Refusal.SIZE.words)
+    fault = stop_fault(account.mode, market_rules, quantity, stop, fee)
+    if fault is not None:
+        raise _Refused(fault)
     notional = value_of(fill, quantity)
     if notional > rules.limits.max_order_notional:
         raise _Refused(
@@ -259,6 +248,15 @@ def _refuse_by_past(connection: sa.Connection, account: Account, leg: LegRules, 
         raise _Refused(f"{Refusal.DAILY_LIMIT.words}: {leg.daily_trades}")
 
 
+def _no_cash(connection: sa.Connection, account: Account) -> str:
+    """Return in words why there is no cash: what a live account has is known once it was compared with its exchange."""
+    found = next(iter(newest_reconciliations(connection, account.name)), None)
+    if account.mode is not Mode.LIVE or (found is not None and found.detail.get("passed")):
+        return Refusal.CASH.words
+    fault = "" if found is None else f": {found.detail.get('fault')}"
+    return f"account {account.name} has not been compared with {account.exchange} yet, so what it has is not known{fault}"
+
+
 def _was_held(connection: sa.Connection, account: Account, signal: Signal) -> bool:
     """Return whether the strategy still held the market when its candle closed: its word was about that position then."""
     since = signal.close_time
@@ -271,23 +269,6 @@ def _was_held(connection: sa.Connection, account: Account, signal: Signal) -> bo
 
 def _taker_fee(rules: AccountRules, market_rules: MarketRules) -> Decimal:
     return Decimal(repr(rules.costs.taker_fee)) if market_rules.taker_fee is None else market_rules.taker_fee
-
-
-def _cost(deal: Deal, taker_fee: Decimal) -> Decimal:
-    value = value_of(deal.price, deal.quantity)
-    return total((value, value_of(taker_fee, value)))
-
-
-def _value(position: Position) -> Decimal:
-    mark = position.mark_price if position.mark_price is not None else position.entry_price
-    return EXACT.multiply(position.net_quantity, mark or ZERO)
-
-
-def _stake(position: Position) -> Decimal:
-    """Return what the open quantity cost to enter."""
-    if not position.sold_quantity and not position.fee_base:
-        return position.bought_sum
-    return EXACT.multiply(position.net_quantity, position.entry_price or ZERO) if position.net_quantity else ZERO
 
 
 def obstacles_of(*, standing: str | None, blocked: str | None, account: Account, halts: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Decide on every signal that an account has not decided on, once; each by itself, none stops another."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from fks_assets.desk.decide import Decision, Signal, decide
 from fks_assets.desk.floor import Floor
+from fks_assets.desk.protections import apply_protections
 from fks_assets.desk.signals import Heard, Place, decided_marks, mark_name, note_decided
 from fks_assets.errors import ExchangeError, in_words
 from fks_assets.exchanges.orders.paper_book import Quote
@@ -81,7 +82,7 @@ async def decide_signals(floor: Floor, account: Account, heard: Sequence[Heard],
             locked_accounts(connection, [account.name])
             note_decided(connection, account.name, *(each.signal for each in holds), at_ms=floor.clock())
     rules, market_rules = floor.rules(account.name), floor.market_rules(account) if new else {}
-    quotes = await _quotes(floor, account, new, result)
+    quotes = await _quotes(floor, account, new, market_rules, result)
     for each in new:
         place = (each.signal.strategy, each.signal.market)
         if place in result.waiting:
@@ -116,9 +117,14 @@ def signal_message(deal: Deal, mode: Mode) -> str:
     )
 
 
-async def _quotes(floor: Floor, account: Account, new: Sequence[Heard], result: Decided) -> Mapping[Market, Quote]:
-    """Return the prices of the markets to be bought; note which signals wait for theirs."""
-    buys = [each.signal for each in new if each.signal.action == BUY]
+async def _quotes(
+    floor: Floor, account: Account, new: Sequence[Heard], known: Container[Market], result: Decided
+) -> Mapping[Market, Quote]:
+    """Return the prices of the markets to be bought; note which signals wait for theirs.
+
+    A market without trading rules is not asked for: the exchange may not have it, and would give no price of the others either.
+    """
+    buys = [each.signal for each in new if each.signal.action == BUY and each.signal.market in known]
     markets = list(dict.fromkeys(signal.market for signal in buys))
     try:
         quotes = await floor.prices(account.exchange).quotes(markets) if markets else {}
@@ -142,6 +148,8 @@ def _decide(
     at = floor.clock()
     locked_accounts(connection, [account.name])
     quote = quotes.get(signal.market)
+    if signal.action == BUY:
+        apply_protections(connection, floor.settings.protections, account, at_ms=at)
     made = decide(
         connection,
         account,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
@@ -46,12 +46,20 @@ class Floor:
 
     def markets(self, account: Account) -> list[Market]:
         """Return the markets that an account trades: those of the desk on its exchange that pay in its quote coin."""
-        chosen = [market for market in self.settings.market_list() if market.quote == account.quote]
-        return [Market(market.base, market.quote, account.exchange) for market in chosen]
+        return [replace(market, exchange=account.exchange) for market in self.heard_markets(account)]
+
+    def heard_markets(self, account: Account) -> list[Market]:
+        """Return the markets of the desk whose signals an account hears, wherever it trades them: those in its quote coin."""
+        return heard_markets(self.settings, account.quote)
 
     def market_rules(self, account: Account) -> dict[Market, MarketRules]:
         """Return the trading rules that are known now of each market of an account; markets without any are missing."""
         return all_rules_as_of(self.database, self.markets(account), self.clock())
+
+
+def heard_markets(settings: Settings, quote: str) -> list[Market]:
+    """Return the markets of the desk that pay in a coin."""
+    return [market for market in settings.market_list() if market.quote == quote]
 
 
 def account_rules(settings: Settings, name: str) -> AccountRules:

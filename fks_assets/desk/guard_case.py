@@ -19,8 +19,6 @@ GUARDS = (Leg.STOP, Leg.TARGET)
 DOUBTFUL = frozenset({OrderStatus.INTENT, OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
 # What the clocks of this machine and of an exchange may differ by, at most.
 CLOCKS_MS = 1_000
-# What no market's price is outside of, in any quote coin.
-_LOWEST, _HIGHEST = 1e-18, 1e18
 
 
 class Do(Enum):
@@ -141,7 +139,7 @@ class Case:
     def seen(self) -> Quote | None:
         """The quote, None when there is none or its prices are no prices: 0, NaN and infinity trigger nothing."""
         quote = self.quote
-        return quote if quote is not None and is_sound(quote) else None
+        return quote if quote is not None and quote.is_sound else None
 
     @property
     def price_now(self) -> Decimal | None:
@@ -216,8 +214,3 @@ class Case:
         """
         over = order.updated_at if order.epoch == self.epoch else (order.submitted_at or order.created_at) + CALL_MS
         return over + self.validity_ms + CLOCKS_MS
-
-
-def is_sound(quote: Quote) -> bool:
-    """Return whether the prices of a quote are prices at all."""
-    return all(_LOWEST <= price <= _HIGHEST for price in (quote.open, quote.high, quote.low, quote.close))

@@ -114,11 +114,12 @@ def _executing(case: Case) -> Step | None:
     """Return what a stop asks for that has executed in part: nothing else may come of it any more."""
     if not any(order.leg is Leg.STOP and order.executed_quantity for order in case.orders):
         return None
+    stops = case.active(Leg.STOP)
+    if not stops:
+        return Step(Do.LEAVE, "the stop was executed only in part", news=News.STOPPED)
     for order in case.active(Leg.ENTRY):
         return _cancel(case, order, "its stop is executing")
-    for order in case.active(Leg.STOP):
-        return _resting(case, order)
-    return Step(Do.LEAVE, "the stop was executed only in part", news=News.STOPPED)
+    return _resting(case, stops[0])
 
 
 def _by_price(case: Case) -> Step | None:

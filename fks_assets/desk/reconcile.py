@@ -145,10 +145,14 @@ def _record(session: TradingSession, connection: sa.Connection, result: Reconcil
 
 
 def _pause(session: TradingSession, connection: sa.Connection, drift: Mapping[str, Decimal], at_ms: int) -> None:
-    """Stop new risk in the account and tell a person, once for each halt."""
+    """Stop new risk in the account until a person resumes, and tell that person, once for each halt.
+
+    A halt that ends by itself, such as a protection's, is not enough, and must not keep the difference from being told.
+    """
     words = ", ".join(f"{money_text(amount)} {currency}" for currency, amount in drift.items())
     reason = f"the exchange differs from the ledger by {words}"
-    if halted(connection, HaltScope.ACCOUNT, session.account, at_ms=at_ms) is None:
+    standing = halted(connection, HaltScope.ACCOUNT, session.account, at_ms=at_ms)
+    if standing is None or standing.until is not None:
         stop = halt(connection, HaltScope.ACCOUNT, session.account, reason=reason, by=BY, at_ms=at_ms)
         message = f"Account {session.account} takes no new risk: {reason}. Book what moved (fks cash), then resume."
         notify(connection, "drift", "HIGH", message, f"drift:{session.account}:{stop.id}")

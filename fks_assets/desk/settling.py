@@ -24,6 +24,8 @@ CALL_MS = 20_000
 NOT_FOUND_TIMES = 3
 NOT_FOUND_MS = 60_000
 _NOT_FOUND = "not_found"
+# Of what is noted about an order without a word from the venue that it is there.
+_NO_SIGHT = frozenset({"cancel", "gone"})
 
 
 def venue_order(order: Order) -> VenueOrder:
@@ -139,11 +141,15 @@ def note_not_found(connection: sa.Connection, order: Order, validity_ms: int, *,
 
 
 def _times_not_found(connection: sa.Connection, order: Order) -> list[int]:
-    """Return when the order was not found since it was last heard of, oldest first; clocks that went back count for nothing."""
+    """Return when the order was not found since it was last heard of, oldest first; clocks that went back count for nothing.
+
+    A cancel that met nothing is no sight of it, nor is the proof that no coins are missing.
+    """
     times: list[int] = []
     for event in reversed(order_events(connection, order.id)):
-        if _NOT_FOUND not in event.detail:
+        if _NOT_FOUND in event.detail:
+            times.append(event.at)
+        elif not event.detail or event.detail.get("cancel") == "done" or set(event.detail) - _NO_SIGHT:
             break
-        times.append(event.at)
     times.reverse()
     return times if times == sorted(times) else []

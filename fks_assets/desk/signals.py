@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -38,6 +38,11 @@ class Heads:
 
     newest: Mapping[Place, tuple[PartitionHead, int]]
     behind: Mapping[Place, str]
+
+    def for_exchange(self, exchange: str) -> "Heads":
+        """Return them for an account that trades the same coins on this exchange; the heads stay those of the desk's own."""
+        newest = {_elsewhere(place, exchange): found for place, found in self.newest.items()}
+        return Heads(newest, {_elsewhere(place, exchange): why for place, why in self.behind.items()})
 
 
 def newest_heads(
@@ -109,6 +114,11 @@ def _beat_name(account: str) -> str:
     return f"decisions of {account}"
 
 
+def _elsewhere(place: Place, exchange: str) -> Place:
+    strategy, market = place
+    return strategy, replace(market, exchange=exchange)
+
+
 def _newest(
     connection: sa.Connection, dataset: str, markets: Sequence[Market], timeframe: Timeframe, months: Sequence[str]
 ) -> dict[Market, PartitionHead]:
@@ -129,7 +139,9 @@ def _read(candles: CandleStore, strategy: str, market: Market, head: PartitionHe
         raise StoreError(f"{head.partition}: its head says that it ends at {iso(opened)}, it does not")
     values = table.slice(newest, 1).to_pylist()[0]
     said = {name: values[name] for name in ("action", "confidence", "stop", "target", "reason")}
-    [close] = candles.read_table("ohlcv", market, timeframe.name, opened, opened + 1, columns=["close"])["close"].to_pylist()
+    judged = head.partition.market
+    elsewhere = "" if judged == market else judged.exchange
+    [close] = candles.read_table("ohlcv", judged, timeframe.name, opened, opened + 1, columns=["close"])["close"].to_pylist()
     content = stable_id(f"{head.partition.dataset} {json.dumps({**said, 'close': close})}")
     source = InputRef(f"signals_{timeframe}", f"{head.partition.key}|{iso(opened)}", content)
-    return Heard(Signal(strategy, market, timeframe, opened, close=close, **said), source)
+    return Heard(Signal(strategy, market, timeframe, opened, close=close, judged_at=elsewhere, **said), source)

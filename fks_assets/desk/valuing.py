@@ -8,14 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso
-from fks_assets.desk.alerts import protect_alerts
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.prices import PriceFeed
 from fks_assets.errors import ExchangeError
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import DERIVED, EXACT, ZERO, from_analytics, money_text, rounded, total
-from fks_assets.quant.orders import Leg, Mode
+from fks_assets.quant.orders import Leg
 from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.balances import Balance, newest_balance, record_balance
 from fks_assets.stores.ledger.journal import cash_flows, wallets
@@ -35,15 +34,10 @@ class Marks:
 
 
 async def mark_positions(floor: Floor, account: Account) -> Marks:
-    """Note the newest price of each open position of an account: the exchange's now, else the newest stored close.
-
-    The person who trades an account in alert mode is told first whose stop or target the price has reached.
-    """
+    """Note the newest price of each open position of an account: the exchange's now, else the newest stored close."""
     markets = list(dict.fromkeys(each.market for each in read_positions(floor.database, account=account.name, is_open=True)))
     quotes = await prices_or_closes(floor.prices(account.exchange), markets)
     with floor.database.transaction() as connection:
-        if account.mode is Mode.ALERT:
-            protect_alerts(connection, account.name, quotes, at_ms=floor.clock())
         for at in sorted({quote.at_ms for quote in quotes.values()}):
             now = {market: from_analytics(quote.close) for market, quote in quotes.items() if quote.at_ms == at}
             mark(connection, now, at_ms=at)
@@ -76,9 +70,7 @@ def balance_of(connection: sa.Connection, account: Account, *, at_ms: int) -> Ba
     cash = owned.get(account.quote, ZERO)
     value = total(_value(position) for position in held)
     equity = EXACT.add(cash, value)
-    deposited = total(
-        flow.amount for flow in cash_flows(connection, account.name, until_ms=at_ms + 1) if flow.currency == account.quote
-    )
+    deposited = _deposited(connection, account, at_ms)
     promised = total(
         EXACT.multiply(order.remaining_quantity, order.price or order.reference_price or ZERO)
         for order in read_orders(connection, account=account.name, active=True)
@@ -102,6 +94,15 @@ def balance_of(connection: sa.Connection, account: Account, *, at_ms: int) -> Ba
         time_weighted_return=_return_after(before, equity, deposited),
         details=_details(account, owned, positions, held, day),
     )
+
+
+def return_of(connection: sa.Connection, account: Account, *, at_ms: int) -> Decimal:
+    """Return the time-weighted return of an account at a time, as `balance_of` does, without reading what is over."""
+    held = read_positions(connection, account=account.name, is_open=True)
+    cash = wallets(connection, account.name).get(account.quote, ZERO)
+    equity = EXACT.add(cash, total(_value(position) for position in held))
+    before = newest_balance(connection, account.name, before_ms=at_ms)
+    return _return_after(before, equity, _deposited(connection, account, at_ms))
 
 
 def take_balance(floor: Floor, account: Account) -> Balance:
@@ -136,6 +137,12 @@ def balances_document(balances: Mapping[str, Balance], failures: Mapping[str, st
         "accounts_synced": len(balances),
         "results": results,
     }
+
+
+def _deposited(connection: sa.Connection, account: Account, at_ms: int) -> Decimal:
+    """Return what was paid into the account up to a time, less what was taken out."""
+    flows = cash_flows(connection, account.name, until_ms=at_ms + 1)
+    return total(flow.amount for flow in flows if flow.currency == account.quote)
 
 
 def _value(position: Position) -> Decimal:

@@ -44,6 +44,8 @@ class Dialect:
     exchange's candles of a timeframe begin, for those that reach back less far than its markets. `tells_time` is False where no
     endpoint does, so that the `Date` header of `clock_endpoint` has to.
     `trades_endpoint` gives the public trades from which candles beyond `history_rows` are rebuilt, None where that is not needed.
+    `tickers_endpoint` gives the last trade and the best offers of markets; `ticker_weights` prices it by (most markets, weight)
+    where its price depends on their number, beyond which it costs what `weights` says.
     `ban_seconds` is how long to stay silent when a refusal for too many requests (by HTTP status, or 0 for one inside the body)
     names no time itself. `maker_fee` and `taker_fee` are fractions of the value, of an account without turnover or discount, for
     markets whose fees the public API does not state.
@@ -60,6 +62,7 @@ class Dialect:
     clock_endpoint: str
     markets_endpoint: str
     prices_endpoint: str
+    tickers_endpoint: str
     maker_fee: Decimal
     taker_fee: Decimal
     asked_only: bool
@@ -70,12 +73,18 @@ class Dialect:
     tells_time: bool = True
     paths: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
     first_candle_ms: MappingProxyType[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    ticker_weights: tuple[tuple[int, int], ...] = ()
     currency_codes: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ccxt_options: MappingProxyType[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def pair_id(self, symbol: str) -> str:
         """Return the exchange's id of a ccxt symbol such as BTC/USDT."""
         return "".join(self.currency_codes.get(coin, coin) for coin in symbol.split("/"))
+
+    def ticker_weight(self, markets: int | None) -> int:
+        """Return what the tickers of so many markets cost; None is all that there are."""
+        fitting = (weight for most, weight in self.ticker_weights if markets is not None and markets <= most)
+        return next(fitting, self.weights[self.tickers_endpoint])
 
     def path(self, endpoint: str) -> str:
         """Return the path of an endpoint."""
@@ -93,14 +102,16 @@ DIALECTS = {
         page_rows=1000,
         history_rows=None,
         limit=RequestLimit(weight_per_minute=6000, burst=2850),
-        weights=MappingProxyType({"klines": 2, "time": 1, "exchangeInfo": 20, "ticker/price": 4}),
+        weights=MappingProxyType({"klines": 2, "time": 1, "exchangeInfo": 20, "ticker/price": 4, "ticker/24hr": 80}),
         candles_endpoint="klines",
         clock_endpoint="time",
         markets_endpoint="exchangeInfo",
         prices_endpoint="ticker/price",
+        tickers_endpoint="ticker/24hr",
         maker_fee=Decimal("0.001"),
         taker_fee=Decimal("0.001"),
         asked_only=True,
+        ticker_weights=((20, 2), (100, 40)),
         ban_seconds=MappingProxyType({0: 60.0, 429: 60.0, 418: 120.0, 403: 60.0}),
         currency_codes=MappingProxyType({"YOYOW": "YOYO"}),
         used_weight_header="X-MBX-USED-WEIGHT-1M",
@@ -118,6 +129,7 @@ DIALECTS = {
         clock_endpoint="Time",
         markets_endpoint="AssetPairs",
         prices_endpoint="Ticker",
+        tickers_endpoint="Ticker",
         maker_fee=Decimal("0.0025"),
         taker_fee=Decimal("0.004"),
         asked_only=False,
@@ -142,6 +154,7 @@ DIALECTS = {
         clock_endpoint="depth",
         markets_endpoint="markets",
         prices_endpoint="markets",
+        tickers_endpoint="markets",
         maker_fee=Decimal("0.004"),
         taker_fee=Decimal("0.004"),
         asked_only=False,
@@ -171,6 +184,7 @@ DIALECTS = {
         clock_endpoint="orderbook",
         markets_endpoint="options",
         prices_endpoint="stats",
+        tickers_endpoint="stats",
         maker_fee=Decimal("0.002"),
         taker_fee=Decimal("0.0025"),
         asked_only=False,

@@ -15,9 +15,9 @@ from fks_assets.exchanges.transport import HttpTransport
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import money
 
-_RIALS_PER_TOMAN = Decimal(10)
+RIALS_PER_TOMAN = Decimal(10)
 # Before the codes of coins in the names of Kraken's older pairs: XXBTZUSD is XBT and USD.
-_KRAKEN_PREFIXES = ("", "X", "Z")
+KRAKEN_PREFIXES = ("", "X", "Z")
 
 
 async def last_prices(profile: ExchangeProfile, budget: RateBudget, markets: Sequence[Market]) -> dict[Market, Decimal]:
@@ -62,7 +62,7 @@ def _binance(value: Any, market: Market, dialect: Dialect) -> Decimal:
 
 def _kraken(value: Any, market: Market, dialect: Dialect) -> Decimal:
     base, quote = (dialect.currency_codes.get(coin, coin) for coin in (market.base, market.quote))
-    names = {before + base + between + quote for before, between in itertools.product(_KRAKEN_PREFIXES, repeat=2)}
+    names = {before + base + between + quote for before, between in itertools.product(KRAKEN_PREFIXES, repeat=2)}
     (price,) = (money(each["c"][0]) for name, each in value["result"].items() if name in names)
     return price
 
@@ -76,7 +76,7 @@ def _nobitex(value: Any, market: Market, _: Dialect) -> Decimal:
     toman = market.quote == "IRT"
     stats: Mapping[str, Any] = value["stats"][f"{market.base.lower()}-{'rls' if toman else market.quote.lower()}"]
     price = money(str(stats["latest"]))
-    return price / _RIALS_PER_TOMAN if toman else price
+    return price / RIALS_PER_TOMAN if toman else price
 
 
 _READERS: dict[str, Callable[[Any, Market, Dialect], Decimal]] = {

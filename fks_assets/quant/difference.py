@@ -180,7 +180,7 @@ def _late(recorded: Recorded) -> str:
 class Trade:
     """An order of a decision as it was executed, or as the backtest books it.
 
-    `candle` is the open time (UTC ms) of the candle of the decision; `leg` entry, stop or target; `side` 1 bought, -1 sold;
+    `candle` is the open time (UTC ms) of the candle of the decision; `leg` entry, exit, stop or target; `side` 1 bought, -1 sold;
     `quantity` in the base coin, above 0; `price` and `fee` in the quote coin, the fee of the whole quantity, positive when paid,
     None when it was paid in a coin that cannot be told in the quote coin.
     """

@@ -5,17 +5,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fks_assets.clock import now_ms
+from fks_assets.errors import InvalidInput, InvalidResponse
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 
 if TYPE_CHECKING:
     from fks_assets.desk.floor import Floor
     from fks_assets.desk.prices import LivePrices
-    from fks_assets.errors import ExchangeError, InvalidResponse
+    from fks_assets.errors import ExchangeError
     from fks_assets.exchanges.budget import DatabaseBudget
     from fks_assets.exchanges.download import CandleRequest
     from fks_assets.exchanges.gateway import FetchedCandles
     from fks_assets.exchanges.profile import ExchangeProfile
+    from fks_assets.exchanges.tickers import Tickers
     from fks_assets.exchanges.trade_download import TradesRead, TradesRequest
     from fks_assets.exchanges.trades import TradePage
     from fks_assets.quant.market_rules import MarketRules
@@ -49,11 +51,16 @@ class MarketData:
 
         return download_trades(*self._access(), request, on_page)
 
-    def market_rules(self, markets: "Sequence[Market]") -> "dict[Market, MarketRules | InvalidResponse]":
-        """Return the trading rules of each market as they are now, or why they are unusable; raise ExchangeError if none came."""
+    def market_rules(
+        self, markets: "Sequence[Market]", *, exchange: str | None = None
+    ) -> "dict[Market, MarketRules | InvalidResponse]":
+        """Return the trading rules of each market as they are now, or why they are unusable; raise ExchangeError if none came.
+
+        All of them are on one exchange; None is the desk's own.
+        """
         from fks_assets.exchanges.gateway import ExchangeGateway
 
-        profile, budget = self._access()
+        profile, budget = self._access(exchange)
 
         async def ask() -> "dict[Market, MarketRules | InvalidResponse]":
             async with ExchangeGateway(profile, budget) as gateway:
@@ -66,6 +73,26 @@ class MarketData:
         from fks_assets.desk.prices import LivePrices
 
         return LivePrices(*self._access(exchange), self.stores.candles, self.settings.timeframe_list(), now_ms)
+
+    async def tickers(self, exchange: str, markets: "Sequence[Market]", seconds: float) -> "Tickers":
+        """Return what an exchange of the settings says of markets now, within so many seconds, before all other calls.
+
+        Raises ExchangeError, also for an answer that was given longer ago than a price may be old, and InvalidInput for an
+        exchange that the settings do not have. Starts no simulator.
+        """
+        from fks_assets.exchanges.budget import DatabaseBudget
+        from fks_assets.exchanges.tickers import read_tickers
+
+        if exchange not in self.settings.exchanges:
+            raise InvalidInput(f"exchange {exchange!r} is not in the settings; they have {', '.join(self.settings.exchanges)}")
+        profile = self.settings.exchange_profile(exchange)
+        budget = DatabaseBudget.for_profile(self.stores.database.engine, profile)
+        found = await read_tickers(profile, budget, markets, seconds)
+        # The simulated exchange lives in a time of its own.
+        ago = 0 if found.answered_ms is None or profile.name == "simulated" else (now_ms() - found.answered_ms) / 1000
+        if ago > self.settings.guard.price_age_seconds:
+            raise InvalidResponse(f"{exchange} answered with what it said {ago:.0f} s ago", exchange=exchange)
+        return found
 
     def trading_floor(self) -> "Floor":
         """Return what the accounts of the desk trade with."""

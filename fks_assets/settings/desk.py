@@ -15,8 +15,12 @@ from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.idea_rules import IdeaRules
 from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.protections import Protection
+from fks_assets.quant.risk_rules import RiskRules
 from fks_assets.quant.strategies.registry import create_strategy, register_folder
 from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe, month_window, parse_timeframe
+from fks_assets.settings.guard import GuardSettings
+from fks_assets.settings.notifications import NotificationSettings
 from fks_assets.settings.sections import (
     ExchangeSettings,
     GapSettings,
@@ -31,6 +35,9 @@ from fks_assets.settings.sections import (
 )
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
+
+# Halts name the protection that wrote them, so it is a word of its own.
+ProtectionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 def _month(value: str) -> str:
@@ -74,7 +81,11 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     gaps: GapSettings = GapSettings()
     quality: QualitySettings = QualitySettings()
+    guard: GuardSettings = GuardSettings()
     ideas: IdeaRules = IdeaRules()
+    notifications: NotificationSettings = NotificationSettings()
+    risk: RiskRules = RiskRules()
+    protections: dict[ProtectionName, Protection] = Field(default_factory=dict)
     accounts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], AccountRules] = Field(default_factory=dict)
     strategies_folder: Path | None = None
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)

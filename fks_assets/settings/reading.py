@@ -1,6 +1,7 @@
 """Reading the settings: desk.toml, then .env, then the environment (FKS_*); validated once, each error one clear line."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,9 +13,13 @@ from pydantic import ValidationError
 
 from fks_assets.errors import SettingsError
 from fks_assets.quant.timeframes import TIMEFRAMES
+from fks_assets.redaction import HIDDEN, redacted
 from fks_assets.settings.desk import Settings
 
 SHIPPED_DESK = Path(__file__).resolve().parent.parent / "desk.toml"
+_SECRET_PART = re.compile(r"url|root|secret|passw|token|hook|key", re.IGNORECASE)
+# Greedy: a password may hold anything.
+_USER_INFO = re.compile(r"(://).*@")
 # Read by whoever needs them, and never part of the settings: secrets and switches must not be printed or copied with them.
 ENVIRONMENT_ONLY = frozenset({"desk", "shared_data", "nightly", "credential_key", "live", "crashpoint", "crashpoint_skip"})
 
@@ -66,12 +71,17 @@ def _overlay(values: dict[str, Any], path: tuple[str, ...], value: str, origins:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise SettingsError(f"{origin}: {part!r} is not a table")
-    table[path[-1]] = _scalar(value) if path[0] == "strategies" else value
+    table[path[-1]] = _scalar(value) if _takes_no_text(path) else value
     origins[path] = origin
 
 
+def _takes_no_text(path: tuple[str, ...]) -> bool:
+    """Return whether what stands there takes no text for a number: strategies, and the costs of accounts."""
+    return path[0] == "strategies" or (path[0] == "accounts" and path[2:3] == ("costs",))
+
+
 def _scalar(value: str) -> Any:
-    """Return the number or truth value that the text is in TOML, else the text: strategies take no text for a number."""
+    """Return the number or truth value that the text is in TOML, else the text."""
     try:
         return tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -84,9 +94,23 @@ def _one_line(error: ValidationError, desk_file: Path, origins: Mapping[tuple[st
     message = first["msg"].removeprefix("Value error, ")
     if not location:
         named = next((path for path in origins if message.startswith(path[0])), None)
-        return f"{origins[named] if named else desk_file}: {message}"
-    origin = next((text for path, text in origins.items() if location[: len(path)] == path), None)
+        return _without_secrets(f"{origins[named] if named else desk_file}: {message}")
+    origin = next((text for path, text in origins.items() if _is_about(path, location, message)), desk_file)
     if first["type"] == "extra_forbidden":
-        return f"{origin or desk_file}: {'.'.join(location)}: unknown key"
-    shown = "" if "secret" in first["type"] or "url" in location[-1] else f" (value: {first['input']!r})"
-    return f"{origin or desk_file}: {'.'.join(location)}: {message}{shown if first['type'] != 'missing' else ''}"
+        return f"{origin}: {'.'.join(location)}: unknown key"
+    # What is wrong with a whole table says which value it means.
+    is_value = first["type"] != "missing" and isinstance(first["input"], str | int | float)
+    is_secret = "secret" in first["type"] or any(_SECRET_PART.search(part) for part in location)
+    shown = f" (value: {first['input']!r})" if is_value and not is_secret else ""
+    return _without_secrets(f"{origin}: {'.'.join(location)}: {message}{shown}")
+
+
+def _is_about(path: tuple[str, ...], location: tuple[str, ...], message: str) -> bool:
+    """Return whether an error is about what was set at a path: there, below it, or the key that the message begins with."""
+    here = len(location)
+    return location[: len(path)] == path or (path[:here] == location and bool(re.match(rf"{re.escape(path[here])}\b", message)))
+
+
+def _without_secrets(line: str) -> str:
+    """Return an error in words without what stands before the host of an address in it: who would read it is not known."""
+    return redacted(_USER_INFO.sub(rf"\1{HIDDEN}@", line))

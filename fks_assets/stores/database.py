@@ -20,7 +20,7 @@ from fks_assets.errors import SettingsError, StoreError
 from fks_assets.redaction import hide
 from fks_assets.stores import embedded
 
-HEAD_REVISION = "0006"
+HEAD_REVISION = "0009"
 MIGRATION_LOCK = 0x666B73_0001
 DAGSTER_TABLES_LOCK = 0x666B73_0002
 DAEMON_LOCK = 0x666B73_0003
@@ -223,7 +223,7 @@ def _create_if_missing(url: URL) -> None:
         try:
             _connect(url).close()
             break
-        except psycopg2.OperationalError as error:
+        except psycopg2.Error as error:
             if attempt == 1 or "does not exist" not in str(error) or f'"{url.database}"' not in str(error):
                 raise StoreError(f"database {_where(url)} cannot be opened: {_first_line(error)}") from error
             _create(url)
@@ -248,12 +248,11 @@ def _create(url: URL) -> None:
 
 
 def _connect(url: URL) -> Any:
-    return psycopg2.connect(
-        **url.translate_connect_args(username="user", database="dbname"),
-        **{name: value for name, value in url.query.items() if isinstance(value, str)},
-        connect_timeout=CONNECT_SECONDS,
-        application_name="fks",
-    )
+    options: dict[str, Any] = url.translate_connect_args(username="user", database="dbname")
+    # What a URL says after its question mark stands above what it says before it, as with libpq.
+    options |= {name: value for name, value in url.query.items() if isinstance(value, str)}
+    options |= {"connect_timeout": CONNECT_SECONDS, "application_name": "fks"}
+    return psycopg2.connect(**options)
 
 
 def _where(url: URL) -> str:

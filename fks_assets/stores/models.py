@@ -20,12 +20,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from fks_assets.stores import accounting_tables, ledger_tables
+from fks_assets.stores import accounting_tables, guard_tables, ledger_tables, notification_tables, risk_tables
 from fks_assets.stores.table_base import MARKET_PATTERN, METADATA, MONTH_PATTERN, STRATEGY_PATTERN, TIME
 from fks_assets.stores.table_base import market_column as _market
 
 # Imported so that METADATA knows every table, whoever asks.
-LEDGER_MODULES = (ledger_tables, accounting_tables)
+TABLE_MODULES = (ledger_tables, accounting_tables, guard_tables, notification_tables, risk_tables)
 
 DATASET_HEADS = Table(
     "dataset_heads",
@@ -204,19 +204,6 @@ MARKET_CHECKS = Table(
     CheckConstraint(f"market ~ '{MARKET_PATTERN}'", name="market_form"),
     CheckConstraint("passed OR reason <> ''", name="failure_has_words"),
     comment="Whether the candles of each market may be traded on",
-)
-
-NOTIFICATIONS = Table(
-    "notifications",
-    METADATA,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("severity", Text, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("dedup_key", Text, nullable=False, unique=True, comment="one message for each key, however often it is raised"),
-    Column("created_at", TIME, nullable=False, server_default=func.clock_timestamp()),
-    CheckConstraint("severity IN ('INFO', 'WARN', 'HIGH', 'URGENT')", name="severity_known"),
-    comment="Messages to people, written in the transaction of what they tell of",
 )
 
 MARKET_RULES = Table(

@@ -1,12 +1,15 @@
 """Start runs of the running desk: what is behind, as the schedules would, or the partitions that a person names."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fks_assets.clock import now_ms
+from fks_assets.clock import now_ms, to_ms
 from fks_assets.errors import InvalidInput
-from fks_assets.quant.markets import Market
+from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.strategies.registry import known_strategies
 from fks_assets.quant.timeframes import month_of, month_window
 from fks_assets.settings import Settings
 from fks_assets.supervisor.graphql import DeskApi, LaunchedRun
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 SCHEDULE_NAME = "dagster/schedule_name"
+MARKET_MONTH, DAY, DAY_STRATEGY, MONTH_STRATEGY = "MARKET|YYYY-MM", "YYYY-MM-DD", "YYYY-MM-DD|STRATEGY", "YYYY-MM|STRATEGY"
+ACCOUNT = "ACCOUNT"
+_DAY, _MONTH, _NAME = r"\d{4}-\d{2}-\d{2}", r"\d{4}-\d{2}", r"[a-z][a-z0-9_]*"
+# Accounts are known by their names.
+_FORMS = {
+    MARKET_MONTH: re.compile(rf"[^|]+@[^|]+\|{_MONTH}"),
+    DAY: re.compile(_DAY),
+    DAY_STRATEGY: re.compile(rf"{_DAY}\|{_NAME}"),
+    MONTH_STRATEGY: re.compile(rf"{_MONTH}\|{_NAME}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +48,89 @@ def partition_range(settings: Settings, markets: Sequence[Market], months: Seque
     return PartitionRange(f"{markets[0].key}|{min(months)}", f"{markets[-1].key}|{max(months)}")
 
 
-def asked_range(settings: Settings, partition: str | None, market: Market | None, month: str | None) -> PartitionRange:
-    """Return the partitions that a person named; raise InvalidInput for one that the desk does not have."""
-    from fks_assets.partitions import split_partition_key
+def asked_range(settings: Settings, job: str, partition: str | None, market: Market | None, month: str | None) -> PartitionRange:
+    """Return the partitions of a job that a person named: by a key, or by a market and a month (None: every one, the open one).
 
-    if partition in settings.accounts:
-        return PartitionRange(partition, partition)
-    markets, months = settings.market_list(), [month or month_of(now_ms())]
+    Raises InvalidInput for a key that the desk does not have, and for one of another form than the job's.
+    """
     if partition is not None:
-        if partition.count("|") != 1:
-            raise InvalidInput(f"partition {partition!r} is not of the form MARKET|YYYY-MM, such as {markets[0].key}|{months[0]}")
-        market, months[0] = split_partition_key(partition)
+        _require_key(settings, job, partition)
+        return PartitionRange(partition, partition)
+    _require_form(job, MARKET_MONTH, "what --market and --month name")
+    markets, month = settings.market_list(), month or month_of(now_ms())
     if market is not None:
-        if market not in markets:
-            raise InvalidInput(f"market {market.key!r} is not on this desk; it has {', '.join(each.key for each in markets)}")
+        _require_market(settings, market)
         markets = [market]
-    start, _ = month_window(months[0])
-    if start < month_window(settings.first_month)[0] or start > now_ms():
-        raise InvalidInput(f"month {months[0]!r} is not on this desk; it has {settings.first_month} to {month_of(now_ms())}")
-    return partition_range(settings, markets, months)
+    _require_month(settings, month)
+    return partition_range(settings, markets, [month])
+
+
+def _require_key(settings: Settings, job: str, key: str) -> None:
+    form = _form_of(settings, key)
+    if form is None:
+        example = f"{settings.market_list()[0].key}|{month_of(now_ms())}"
+        raise InvalidInput(f"partition {key!r} is of none of the forms {', '.join(_FORMS)}, such as {example}, and no account")
+    _require_form(job, form, f"partition {key!r}")
+    first, _, second = key.partition("|")
+    if form == MARKET_MONTH:
+        _require_market(settings, parse_market(first))
+        _require_month(settings, second)
+    elif form != ACCOUNT:
+        _require_month(settings, first[:7], has_ended=form == MONTH_STRATEGY)
+        if form != MONTH_STRATEGY:
+            _require_day(first)
+        if second and second not in known_strategies():
+            raise InvalidInput(f"strategy {second!r} is not on this desk; it has {', '.join(known_strategies())}")
+
+
+def _require_form(job: str, form: str, what: str) -> None:
+    """Raise InvalidInput where the job is known to have keys of another form."""
+    wanted = _forms_of_jobs().get(job)
+    if wanted not in (None, form):
+        raise InvalidInput(f"{what} is of the form {form}, those of job {job!r} are {wanted}")
+
+
+def _form_of(settings: Settings, key: str) -> str | None:
+    if key in settings.accounts:
+        return ACCOUNT
+    return next((form for form, pattern in _FORMS.items() if pattern.fullmatch(key)), None)
+
+
+def _forms_of_jobs() -> dict[str, str]:
+    """Return the form of the keys of each job of which it is known."""
+    from fks_assets import partitions
+    from fks_assets.assets.schedules import TICKS
+
+    jobs = {
+        MARKET_MONTH: [tick.job for tick in TICKS],
+        DAY: partitions.DAY_JOBS,
+        DAY_STRATEGY: partitions.STRATEGY_DAY_JOBS | partitions.STRATEGY_YESTERDAY_JOBS,
+        MONTH_STRATEGY: partitions.STRATEGY_MONTH_JOBS,
+        ACCOUNT: partitions.ACCOUNT_JOBS,
+    }
+    return {job: form for form, names in jobs.items() for job in names}
+
+
+def _require_market(settings: Settings, market: Market) -> None:
+    markets = settings.market_list()
+    if market not in markets:
+        raise InvalidInput(f"market {market.key!r} is not on this desk; it has {', '.join(each.key for each in markets)}")
+
+
+def _require_month(settings: Settings, month: str, *, has_ended: bool = False) -> None:
+    start, end = month_window(month)
+    if start < month_window(settings.first_month)[0] or (end if has_ended else start) > now_ms():
+        last = month_of(month_window(month_of(now_ms()))[0] - 1) if has_ended else month_of(now_ms())
+        raise InvalidInput(f"month {month!r} is not on this desk; it has {settings.first_month} to {last}")
+
+
+def _require_day(day: str) -> None:
+    try:
+        start = to_ms(datetime.fromisoformat(day).replace(tzinfo=UTC))
+    except ValueError:
+        raise InvalidInput(f"{day!r} is no day") from None
+    if start > now_ms():
+        raise InvalidInput(f"day {day} has not come yet")
 
 
 def launch_behind(api: DeskApi, stores: "Stores", job: str, lane: Mapping[str, str] | None = None) -> LaunchedRun | None:

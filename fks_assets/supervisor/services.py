@@ -16,8 +16,9 @@ from fks_assets.supervisor.graphql import LOCATION
 from fks_assets.supervisor.health import code_server_answers, http_answers
 from fks_assets.supervisor.home import DeskHome, replace_file
 from fks_assets.supervisor.parts import Attachment, ChildProcess, Part, Report, Service
-from fks_assets.supervisor.queries import database_answers, heartbeat_age_seconds
+from fks_assets.supervisor.queries import database_answers, heartbeat_age_seconds, part_is_at_work
 from fks_assets.supervisor.sweep import TOKEN_VARIABLE, sweep
+from fks_assets.supervisor.watchdog import is_alive
 
 if TYPE_CHECKING:
     from fks_assets.stores.database import Database
@@ -27,6 +28,9 @@ DAGSTER_VARIABLES = {
     "DAGSTER_EVENT_BATCH_SIZE": "500",
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
     "DAGSTER_DISABLE_TELEMETRY": "1",
+    # A thread for every sensor and schedule that may be slow at once; unset it is four more than there are processors.
+    "DAGSTER_CODE_SERVER_MAX_WORKERS": "32",
+    "DAGSTER_GRPC_MAX_WORKERS": "32",
 }
 
 
@@ -111,6 +115,12 @@ def database_environment(desk: Desk) -> dict[str, str]:
     return public_environment(environment, TOKEN_VARIABLE, "FKS_DATABASE_URL", "PGPASSWORD")
 
 
+def notify_environment(desk: Desk) -> dict[str, str]:
+    """Return the environment of the process that needs the database and the secrets of the channels."""
+    kept = (TOKEN_VARIABLE, "FKS_DATABASE_URL", "PGPASSWORD", *desk.settings.notifications.variables())
+    return public_environment(child_environment(desk), *kept)
+
+
 def build_parts(desk: Desk, database: "Database", dagster_database: "Database", revive: Callable[[], object]) -> list[Part]:
     """Return the parts of the desk in the order in which they start."""
     everything, for_database = child_environment(desk), database_environment(desk)
@@ -130,6 +140,8 @@ def build_parts(desk: Desk, database: "Database", dagster_database: "Database", 
         child(_code_server_service(desk), everything),
         child(_web_server_service(desk), for_database),
         child(_daemon_service(desk, dagster_database), for_database),
+        child(_notify_service(database), notify_environment(desk)),
+        child(_watchdog_service(desk.settings), for_database),
     ]
     return parts
 
@@ -239,6 +251,28 @@ def _daemon_service(desk: Desk, dagster_database: "Database") -> Service:
         answers=answers,
         needs=("guard", "database", "code-server"),
         silent_seconds=120.0,
+    )
+
+
+def _notify_service(database: "Database") -> Service:
+    return Service(
+        name="notify",
+        command=lambda: python_module("fks_assets.cli", "notifications", "serve"),
+        answers=lambda: part_is_at_work(database, "notify"),
+        needs=("guard", "database"),
+        stop_seconds=20.0,
+    )
+
+
+def _watchdog_service(settings: Settings) -> Service:
+    """Return the row of the watchdog; it needs nothing, because it says what is missing."""
+    return Service(
+        name="watchdog",
+        command=lambda: python_module("fks_assets.cli", "watchdog"),
+        answers=lambda: is_alive(settings.home),
+        needs=("guard",),
+        silent_seconds=30.0,
+        stop_seconds=5.0,
     )
 
 

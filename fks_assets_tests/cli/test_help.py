@@ -27,6 +27,7 @@ COMMANDS = [
     "blast-radius",
     "rules",
     "upkeep",
+    "watchdog",
     "backtest",
     "strategies",
     "evaluate",
@@ -41,6 +42,10 @@ COMMANDS = [
     "credentials",
     "halt",
     "resume",
+    "risk",
+    "protections",
+    "notify",
+    "notifications",
 ]
 
 

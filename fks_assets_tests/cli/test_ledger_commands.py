@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -226,6 +227,47 @@ def test_a_halt_names_its_scope_and_its_reason_and_ends(now: SimpleNamespace) ->
     assert [each["scope"] for each in fks("halt", "--list")["halts"]] == ["account", "strategy"]
 
 
+def test_every_halt_and_its_end_are_kept(now: SimpleNamespace) -> None:
+    """S3.31: who halted what, when and why, also after it ended."""
+    fks("halt", "--reason", "storm", "--by", "Ada")
+    now.ms += 60_000
+    fks("resume", "--reason", "over", "--by", "Bob")
+    told = fks("halt", "--history")["history"]
+    assert [(each["scope"], each["halted"], each["reason"], each["changed_by"], each["changed_at"]) for each in told] == [
+        ("desk", True, "storm", "Ada", "2026-01-01T13:00:05Z"),
+        ("desk", False, "over", "Bob", "2026-01-01T13:01:05Z"),
+    ]
+
+
+def test_every_booking_is_shown_with_entries_that_sum_to_nothing(database: Database) -> None:
+    """C13: double entry."""
+    deal = str(a_deal(database))
+    fks("orders", "record", deal, "--price", "100", "--quantity", "40", "--fee", "4")
+    told = fks("cash", "bookings", "told")["bookings"]
+    assert [(each["kind"], each["booked_by"]) for each in told] == [("deposit", "Ada"), ("fill", told[1]["booked_by"])]
+    for booking in told:
+        sums: dict[str, Decimal] = {}
+        for entry in booking["entries"]:
+            sums[entry["currency"]] = sums.get(entry["currency"], Decimal(0)) + Decimal(entry["amount"])
+        assert set(sums.values()) == {Decimal(0)}
+    assert {"book": "wallet", "currency": "BTC", "amount": "40"} in told[1]["entries"]
+    assert fks("cash", "bookings", "told", "--limit", "1")["bookings"] == told[1:]
+    assert fks("cash", "bookings", "told", "--kind", "deposit")["bookings"] == told[:1]
+    assert "'nobody'" in refused("cash", "bookings", "nobody")
+    assert "--kind 'fee' is unknown; known: fill" in refused("cash", "bookings", "told", "--kind", "fee")
+
+
+def test_a_wallet_below_nothing_is_named_until_it_is_booked(database: Database) -> None:
+    """A sale that arrives before its purchase, or a fee in a coin that nobody deposited."""
+    assert fks("cash", "short") == {"short": []}
+    deal = str(a_deal(database))
+    fks("orders", "record", deal, "--price", "100", "--quantity", "1", "--fee", "0.25", "--fee-currency", "BNB")
+    short = {"account": "told", "currency": "BNB", "amount": "-0.25", "since": "2026-01-01T13:00:05Z"}
+    assert fks("cash", "short", code=1) == fks("cash", "short", "told", code=1) == {"short": [short]}
+    fks("cash", "deposit", "told", "0.25", "--currency", "BNB", "--reference", "for fees")
+    assert fks("cash", "short") == {"short": []}
+
+
 def test_tables_are_for_people(database: Database) -> None:
     a_deal(database)
     for words in (
@@ -237,6 +279,9 @@ def test_tables_are_for_people(database: Database) -> None:
         ["positions"],
         ["balances"],
         ["cash"],
+        ["cash", "bookings", "told"],
+        ["cash", "short"],
+        ["halt", "--history"],
     ):
         answer = CliRunner().invoke(app, words)
         assert answer.exit_code == 0 and answer.stdout.strip(), (words, answer.output)

@@ -1,7 +1,7 @@
 """Deals of a simulated account with stops, rounds of guarding them, and what must hold after every one of them."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -92,6 +92,15 @@ def guard_on(desk: TradingDesk, *faults: dict[str, Any], seconds: float = 20.0) 
         return await protect_until_settled(gateway, quotes, seconds=seconds, pause=pause)
 
     return desk.run(work)
+
+
+def until(desk: TradingDesk, seconds: float, done: Callable[[], object], times: int = 400) -> None:
+    """Let time pass, without the desk, until something is so at the exchange."""
+    for _ in range(times):
+        if done():
+            return
+        desk.jump(seconds)
+    raise AssertionError(f"not within {seconds * times:g} s")
 
 
 def follow_jumps(gateway: OrderGateway, desk: TradingDesk) -> None:

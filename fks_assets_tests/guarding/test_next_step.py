@@ -282,6 +282,16 @@ def test_a_stop_that_executed_in_part_is_the_end_of_the_position():
     assert (step.do, step.order and step.order.leg) == (Do.CANCEL, Leg.ENTRY)
 
 
+def test_what_is_bought_after_the_stop_was_executed_is_being_left_before_anything_else_is_tried():
+    """O4: else a cancel of the entry that fails would leave coins without a stop that the books call guarded."""
+    executed = replace(STOP, status=OrderStatus.FILLED, active=False, executed_quantity=Decimal(2))
+    position = a_position(entered="2.5", left="2")
+    case = a_case(position=position, orders=(replace(HALF_ENTRY, executed_quantity=Decimal("2.5")), executed))
+    assert done(next_step(case)) == (Do.LEAVE, News.STOPPED)
+    step = next_step(replace(case, stop=a_stop(StopState.EXITING)))
+    assert (step.do, step.order and step.order.leg) == (Do.CANCEL, Leg.ENTRY)
+
+
 def test_what_is_refused_is_tried_alone_then_at_the_last_level_then_left():
     """O4, C10: each once in a round; leaving only after the deadline, and only when the venue has said no."""
     in_gap = a_stop(StopState.GAP, level=Decimal(95), target=Decimal(110))

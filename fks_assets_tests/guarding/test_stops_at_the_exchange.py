@@ -25,19 +25,11 @@ from fks_assets_tests.guarding.guarded_desk import (
     stop_of,
     told_of,
     unguarded_ms,
+    until,
 )
 from fks_assets_tests.orders.trading_desk import RULES, TradingDesk
 
 GAP_SECONDS = 10
-
-
-def until(desk: TradingDesk, seconds: float, done: Any, times: int = 400) -> None:
-    """Let time pass, without the desk, until something is so at the exchange."""
-    for _ in range(times):
-        if done():
-            return
-        desk.jump(seconds)
-    raise AssertionError(f"not within {seconds * times:g} s")
 
 
 def test_stop_and_target_rest_after_the_entry_is_filled_and_the_same_again_changes_nothing(desk: TradingDesk):

@@ -4,12 +4,15 @@ import asyncio
 import logging
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from fks_assets.errors import NotSent, TradingError
+from fks_assets.exchanges import exchange_clock, transport
+from fks_assets.exchanges.orders import signed_transport
 from fks_assets.exchanges.orders.refusals import refusal
 from fks_assets.exchanges.orders.venue import (
     Accepted,
@@ -207,6 +210,14 @@ def test_a_permit_sends_one_order_and_no_order_once_it_is_old():
     assert isinstance(late, Denied) and "old" in late.words
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the exchange's clock be measured in no time: how long that takes on a busy machine would count as a difference."""
+    for module in (transport, signed_transport, exchange_clock):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+
+@pytest.mark.usefixtures("no_time_passes")
 @pytest.mark.parametrize("dialect", ["binance", "kraken"])
 @pytest.mark.parametrize("skew_ms", [-60_000, -5000, -1100, 1100, 5000, 60_000])
 def test_nothing_is_signed_while_the_clocks_disagree(dialect: str, skew_ms: int):
@@ -225,6 +236,7 @@ def test_nothing_is_signed_while_the_clocks_disagree(dialect: str, skew_ms: int)
     assert isinstance(outcome, Denied)
 
 
+@pytest.mark.usefixtures("no_time_passes")
 @pytest.mark.parametrize("skew_ms", [-900, 0, 900])
 def test_a_small_difference_of_the_clocks_does_not_stop_trading(skew_ms: int):
     """E6: half a second is allowed; the exchange's own time is what gets signed."""
@@ -274,8 +286,11 @@ def test_every_order_carries_our_id_and_plain_digits(dialect: str, name: str):
 
 
 @pytest.mark.parametrize("dialect", ["binance", "kraken"])
-def test_neither_key_nor_secret_is_in_an_error_or_a_log(dialect: str, caplog: pytest.LogCaptureFixture):
+def test_neither_key_nor_secret_is_in_an_error_or_a_log(
+    dialect: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
     """S2: an exchange that repeats the signed request in its error page does not get it into our words."""
+    monkeypatch.setattr(transport.HttpTransport, "_backoff", lambda self, retry: 0.0)
 
     async def work(venue: Any) -> list[str]:
         words = [str(await venue.place(an_order(dialect), await venue.ready()))]
@@ -290,7 +305,7 @@ def test_neither_key_nor_secret_is_in_an_error_or_a_log(dialect: str, caplog: py
         return Said(orjson.dumps({"code": -1000, "msg": shown, "error": [f"EGeneral:{shown}"]}), 500)
 
     with caplog.at_level(logging.DEBUG), wire(clocked(dialect, echo)) as server:
-        words = asyncio.run(with_venue(dialect, server.url, work, profile={"deadline_seconds": 0.5}))
+        words = asyncio.run(with_venue(dialect, server.url, work, profile={"deadline_seconds": 10.0}))
         signatures = [
             each.params.get("signature") or each.headers["api-sign"] for each in server.sent if each.params.get("signature")
         ]
@@ -513,6 +528,20 @@ def test_a_failed_query_is_an_error_and_never_an_empty_answer(dialect: str, stat
     current = [b""]
     with wire(clocked(dialect, lambda sent: Said(current[0], status))) as server:
         asyncio.run(with_venue(dialect, server.url, work, profile={"deadline_seconds": 0.02}))
+
+
+@pytest.mark.parametrize("dialect", ["binance", "kraken"])
+def test_the_trades_of_no_market_are_none_and_nothing_is_asked(dialect: str):
+    """O7: an account none of whose markets has known rules is compared all the same: its orders and coins."""
+
+    async def work(venue: Any) -> Any:
+        await venue.ready()
+        return await venue.my_trades([], {}), await venue.open_orders([])
+
+    empty = Said(orjson.dumps({"error": [], "result": {"open": {}}}))
+    with wire(clocked(dialect, lambda sent: empty)) as server:
+        assert asyncio.run(with_venue(dialect, server.url, work)) == ([], [])
+        assert {"TradesHistory", "myTrades"}.isdisjoint(each.endpoint for each in server.sent)
 
 
 @pytest.mark.parametrize("dialect", ["binance", "kraken"])

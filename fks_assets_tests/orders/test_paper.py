@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fks_assets.errors import ExchangeUnavailable
+from fks_assets.errors import ExchangeUnavailable, StoreError
 from fks_assets.exchanges.orders.paper import PaperVenue
 from fks_assets.exchanges.orders.paper_book import PaperState, Quote, Resting
 from fks_assets.exchanges.orders.venue import (
@@ -251,12 +251,30 @@ def test_a_second_sale_of_the_same_coins_is_refused():
     assert isinstance(outcome, Rejected) and outcome.code == "BALANCE"
 
 
-@pytest.mark.parametrize("price", [None, 0.0, -1.0, float("nan")])
-def test_without_a_price_nothing_is_filled(price: float | None):
-    """F8, F15: no fallback price; a price of 0 or NaN fills nothing, and nothing is of unknown outcome."""
+@pytest.mark.parametrize("price", [None, 0.0, -1.0, float("nan"), float("inf"), 1e-30, 1e30])
+@pytest.mark.parametrize(
+    "one", [order(), order(OrderType.LIMIT, price="59000"), order(OrderType.STOP_MARKET, Side.SELL, stop="59000")]
+)
+def test_without_a_price_nothing_is_filled(price: float | None, one: VenueOrder):
+    """F8, F15: no fallback price; a price that is none fills nothing, and nothing is of unknown outcome."""
     paper = venue(price)
-    assert isinstance(place(paper, order()), Denied)
+    outcome = place(paper, one)
+    assert isinstance(outcome, Denied) and "price" in outcome.words
     assert asyncio.run(paper.my_trades([MARKET], {})) == [] == asyncio.run(paper.open_orders([MARKET]))
+
+
+@pytest.mark.parametrize("fault", [KeyError("BTC"), TimeoutError("10 s"), StoreError("the limiter is away"), ValueError("x")])
+def test_whatever_is_wrong_with_the_price_is_an_outcome_and_no_error(fault: Exception):
+    """C14: the order was sent to nobody; an error would leave it SUBMITTING until somebody looks for it."""
+
+    class Faulty(Prices):
+        async def __call__(self, market: Market) -> Quote:
+            raise fault
+
+    paper = PaperVenue("paper", {MARKET: RULES}, Costs(), PaperState(dict(RICH)), Faulty(None), lambda: NOW_MS)
+    stop, target = order(OrderType.STOP_MARKET, Side.SELL, stop="59000"), order(OrderType.LIMIT, Side.SELL, price="61000")
+    placed, both = place(paper, order()), pair(paper, stop, target)
+    assert all(isinstance(each, Denied) and str(MARKET) in each.words for each in (placed, both.stop, both.target))
 
 
 def test_a_replaced_stop_is_one_stop_at_the_new_level():

@@ -14,6 +14,7 @@ from fks_assets.quant.orders import Leg, OrderStatus, OrderType, Side
 from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.halts import HaltScope, halted, resume
 from fks_assets.stores.ledger.journal import deposit, wallets
+from fks_assets.stores.ledger.order_rows import add_event
 from fks_assets.stores.ledger.orders import Order, order_events, read_order
 from fks_assets.stores.ledger.positions import read_positions
 from fks_assets.stores.ledger.reconciliations import newest_reconciliations
@@ -348,6 +349,22 @@ def test_an_open_order_that_is_gone_ends_only_after_the_same_proof(database: Dat
                 seen.append(note_not_found(connection, read_order(connection, order.id), 5000, at_ms=desk.clock()).status)
         assert seen == [OrderStatus.OPEN] * 3 + [OrderStatus.CANCELED]
         assert [note.kind for note in read_notifications(database)] == ["order_absent"]
+
+
+@pytest.mark.parametrize("word, ended", [("not open", OrderStatus.CANCELED), ("done", OrderStatus.OPEN)])
+def test_a_cancel_between_two_questions_is_a_sight_of_the_order_only_when_it_met_it(
+    database: Database, word: str, ended: OrderStatus
+):
+    """O7: who cancels what cannot be found, every few seconds, comes to know all the same that it is gone."""
+    with trading_desk(database) as desk:
+        order = Scene(desk).own
+        for pause in (40, 30, 31):
+            desk.jump(pause)
+            with database.transaction() as connection:
+                for detail in ({"cancel": "asked"}, {"cancel": word}):
+                    add_event(connection, order.id, OrderStatus.OPEN, OrderStatus.OPEN, desk.clock(), detail)
+                note_not_found(connection, read_order(connection, order.id), 5000, at_ms=desk.clock())
+        assert read_order(database, order.id).status is ended
 
 
 def test_a_clock_that_goes_back_proves_nothing(database: Database):

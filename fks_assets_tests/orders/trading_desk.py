@@ -11,7 +11,9 @@ from typing import Any
 from fks_assets.clock import now_ms
 from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.reconcile import Reconciled, reconcile
+from fks_assets.exchanges.orders.nobitex import NobitexVenue
 from fks_assets.exchanges.orders.signing import ApiKey
+from fks_assets.exchanges.orders.wallex import WallexVenue
 from fks_assets.exchanges.profile import ExchangeProfile
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
 from fks_assets.quant.markets import Market
@@ -50,8 +52,12 @@ RULES: Mapping[str, MarketRules] = {
     for dialect, market, tick in (
         ("binance", Market("BTC", "USDT", "binance"), "0.01"),
         ("kraken", Market("BTC", "USDT", "kraken"), "0.1"),
+        ("wallex", Market("BTC", "USDT", "wallex"), "0.01"),
+        ("nobitex", Market("BTC", "USDT", "nobitex"), "0.01"),
     )
 }
+# The Iranian exchanges stand below a path of their own in the simulator, and a buyer there pays the fee in coins.
+IRANIAN: Mapping[str, Any] = {"wallex": WallexVenue, "nobitex": NobitexVenue}
 # The limits of the exchanges are tested where the limiter is; a test asks more in a second than a desk in an hour.
 NO_LIMITS = {
     "binance": {"weight": 10**9, "orders_10s": 10**9, "orders_1d": 10**9},
@@ -84,7 +90,8 @@ class TradingDesk:
 
     def open_account(self, balances: Mapping[str, Any]) -> None:
         """Open and fund the account at the exchange, and let it trade here; its books are empty."""
-        self.simulator.add_account(self.key, SECRET, balances=balances, fee_rule="quote")
+        fee_rule = "received" if self.dialect in IRANIAN else "quote"
+        self.simulator.add_account(self.key, SECRET, balances=balances, fee_rule=fee_rule)
         quote = self.market.quote
         with self.database.transaction() as connection:
             known = [AccountSpec(one.name, one.mode, one.exchange, one.quote) for one in read_accounts(connection)]
@@ -103,8 +110,9 @@ class TradingDesk:
         return asyncio.run(self._run(work, fence or self.take_fence(), reconciled))
 
     async def _run(self, work: Work, fence: fences.Fence, reconciled: bool) -> Any:
-        profile = ExchangeProfile(self.dialect, self.dialect, self.simulator.url, **self.profile)
-        venue_class = VENUES[self.dialect]
+        url = f"{self.simulator.url}/{self.dialect}" if self.dialect in IRANIAN else self.simulator.url
+        profile = ExchangeProfile(self.dialect, self.dialect, url, **self.profile)
+        venue_class = {**VENUES, **IRANIAN}[self.dialect]
         rules = self.rules or {self.market: RULES[self.dialect]}
         async with venue_class(profile, ApiKey(self.key, SECRET), budgets(), list(rules), wall_ms=self.clock) as venue:
             gateway = OrderGateway(self.database, venue, self.account, fence, LIMITS, rules, clock=self.clock)

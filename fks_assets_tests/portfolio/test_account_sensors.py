@@ -7,7 +7,9 @@ import dagster as dg
 import pytest
 
 from fks_assets.clock import to_datetime
+from fks_assets.desk.floor import Floor
 from fks_assets.partitions import account_range
+from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.deals import read_deals
 from fks_assets_tests.portfolio.accounts import account_desk, faults, look, run, tick
 from fks_assets_tests.scenarios.stopped_clock import StoppedDesk
@@ -80,6 +82,27 @@ def test_a_run_without_a_partition_is_of_every_account(desk: StoppedDesk) -> Non
     result = job.execute_in_process(instance=desk.desk.instance, tags=tags, raise_on_error=False)
     assert faults(result) == []
     assert desk.desk.materialised("balances") == {"main", "told"}
+
+
+def test_a_fault_in_the_desks_own_code_stops_one_account_and_no_other(
+    desk: StoppedDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C14: the run fails, with the words of the fault, after the other accounts had what they need."""
+    open_account = Floor.account
+
+    def account(floor: Floor, name: str) -> Account:
+        if name == "main":
+            raise KeyError("a coin that nobody knows")
+        return open_account(floor, name)
+
+    monkeypatch.setattr(Floor, "account", account)
+    job = desk.desk.definitions.resolve_job_def("account_balances")
+    result = job.execute_in_process(
+        instance=desk.desk.instance, tags=account_range(desk.desk.settings), raise_on_error=False
+    )
+    (fault,) = faults(result)
+    assert "1 of 2 partitions failed: main: KeyError: 'a coin that nobody knows'" in fault
+    assert [event.partition for event in result.get_asset_materialization_events()] == ["told"]
 
 
 def test_a_signal_that_nobody_decided_in_time_is_dropped(desk: StoppedDesk) -> None:

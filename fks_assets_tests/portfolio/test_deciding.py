@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,22 @@ def test_a_quote_that_is_late_by_hours_buys_nothing(floor: Floor) -> None:
     late = replace(floor, clock=lambda: AT + 2 * HOUR + 1)
     [(_, made)] = asyncio.run(decide_signals(late, late.account("main"), heard(signal()), lambda *_: ())).decisions
     assert made.deal is not None and "min old" in (made.deal.refusal or "")
+
+
+def test_at_another_exchange_the_levels_keep_their_distance_to_the_price_there(floor: Floor, feed: Feed) -> None:
+    """By hand: a stop 10 % below and a target 20 % above the close of 100 are 94.5 and 126 where it costs 105.
+
+    What the exchange does not list is refused, and is not waited for.
+    """
+    there, unlisted = replace(BTC, exchange="kraken"), replace(ETH, exchange="kraken")
+    account = floor.settings.accounts["main"].model_copy(update={"exchange": "kraken"})
+    floor = replace(floor, settings=floor.settings.model_copy(update={"accounts": {"main": account}}))
+    with floor.database.transaction() as connection:
+        record_rules(connection, [rules_of(there)], OPENED - 100 * HOUR)
+    feed.now = {there: 105.0}
+    buys = [signal(market=market, judged_at="binance") for market in (there, unlisted)]
+    made = decided(floor, *buys)
+    [deal] = made.deals
+    assert (deal.price, deal.stop_loss_price, deal.take_profit_price) == (Decimal(105), Decimal("94.5"), Decimal(126))
+    refusals = {each.market: each.refusal for each in read_deals(floor.database) if each.refusal}
+    assert refusals == {unlisted: f"the trading rules of {unlisted} are not known"} and made.waiting == {}

@@ -25,6 +25,7 @@ from fks_assets.stores.ledger.accounts import Account, AccountSpec
 from fks_assets.stores.ledger.deals import update_deal
 from fks_assets.stores.ledger.fills import record_fills
 from fks_assets.stores.ledger.halts import HaltScope, halt, in_force
+from fks_assets.stores.ledger.reconciliations import record_reconciliation
 from fks_assets.stores.ledger.stops import StopState, read_stops
 from fks_assets_tests.stores.ledger import books
 
@@ -217,6 +218,41 @@ def test_each_reason_refuses_in_its_own_words(gate: Gate, asked: dict[str, Any],
     assert words in gate.refusal(**asked)
 
 
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"min_notional": "3600.01"}, "its stop: 40 at 90 are worth 3600, the market takes no less than 3600.01"),
+        ({"min_notional": "3600"}, None),
+        ({"min_quantity": "40.001"}, "smallest order"),
+        ({"min_quantity": "40"}, None),
+    ],
+)
+def test_what_is_bought_must_be_worth_an_order_at_its_stop_too(gate: Gate, rules: dict[str, str], words: str | None) -> None:
+    """C12, F13: a stop that the market would not take leaves the position bare, to be sold after ten seconds."""
+    made = gate.ask(market_rules=rules_of(**rules))
+    assert made.deal is not None
+    refusal = made.deal.refusal
+    assert refusal is None if words is None else words in str(refusal)
+
+
+@pytest.mark.parametrize("mode", [Mode.LIVE, Mode.ALERT])
+def test_a_fee_in_coins_must_leave_enough_for_the_stop(database: Database, mode: Mode) -> None:
+    """Real exchanges may keep the fee of 0.1 % in coins: 39.96 of 40 are left, worth 3,596.40 at 90."""
+    gate = Gate(database, account_rules(mode=mode.value, initial_cash="0"), mode)
+    with database.transaction() as connection:
+        journal.deposit(connection, "main", "USDT", Decimal(10000), "bank", at_ms=OPENED, by="Ada")
+    words = "its stop: 39.96 at 90 are worth 3596.4, the market takes no less than 3596.41"
+    assert words in gate.refusal(market_rules=rules_of(min_notional="3596.41"))
+    assert "its stop: 39.96 are left" in gate.refusal(signal(1), market_rules=rules_of(min_quantity="39.961"))
+    made = gate.ask(signal(2), market_rules=rules_of(min_notional="3596.4", min_quantity="39.96"))
+    assert made.deal is not None and made.deal.refusal is None
+
+
+def test_without_a_stop_nothing_is_asked_of_it(gate: Gate) -> None:
+    made = gate.ask(signal(stop=float("nan")), market_rules=rules_of(min_notional="4000"))
+    assert made.deal is not None and (made.deal.refusal, made.deal.stop_loss_price) == (None, None)
+
+
 def test_unknown_trading_rules_refuse(gate: Gate) -> None:
     """C12: nothing is rounded by rules that nobody knows."""
     with gate.database.transaction() as connection:
@@ -235,6 +271,17 @@ def test_no_money_and_no_place_refuse(database: Database) -> None:
     with database.transaction() as connection:
         journal.withdraw(connection, "main", "USDT", Decimal(10), "all of it", at_ms=AT, by="Ada")
     assert gate.refusal(signal(3, market=ETH)) == Refusal.CASH.words
+
+
+def test_a_live_account_that_was_never_compared_says_so(database: Database) -> None:
+    """O2: until then nobody knows what it has, which is not the same as nothing."""
+    gate = Gate(database, account_rules(mode="live", initial_cash="0"), Mode.LIVE)
+    assert gate.refusal() == "account main has not been compared with binance yet, so what it has is not known"
+    for number, (passed, ending) in enumerate([(False, "not known: bad key"), (True, Refusal.CASH.words)], start=1):
+        with database.transaction() as connection:
+            detail = {"passed": passed, "fault": "" if passed else "bad key"}
+            record_reconciliation(connection, "main", ok=passed, detail=detail, at_ms=AT)
+        assert gate.refusal(signal(number)).endswith(ending)
 
 
 def test_within_the_cooldown_a_strategy_does_not_trade_a_market_again(gate: Gate) -> None:

@@ -52,7 +52,7 @@ def test_so_many_stops_within_the_window_lock_from_the_last_one_on() -> None:
     assert locked(STOPS, record(trade(100), trade(50))) == []
     assert locked(STOPS, record(trade(100), trade(50), trade(10))) == [("account", "main", 50)]
     found = only(STOPS, record(trade(100), trade(50, "-2.5"), trade(10)))
-    assert found.reason == "mine: 3 stops in 2 h lost 4.5, 3 are enough"
+    assert found.reason == "mine: 3 stops in 2 h lost 4.5, the bound is 3"
 
 
 def test_a_stop_counts_until_the_window_has_passed_it() -> None:
@@ -120,7 +120,7 @@ def test_a_market_rests_after_each_exit() -> None:
     rules = rule("cooldown", lock_minutes=60)
     of = record(trade(59, "7", stopped=False), trade(100, market=ETH))
     assert locked(rules, of) == [("market", BTC.key, 1)]
-    assert only(rules, of).reason == "mine: it was left, 1 h have to pass"
+    assert only(rules, of).reason == "mine: it was left at 2026-01-01T11:01:00Z and rests for 1 h"
     assert locked(rules, of, NOON + MINUTE) == []
     assert locked(rule("cooldown", lock_minutes=60, scope="strategy"), of) == [("strategy", "technical", 1)]
 
@@ -147,6 +147,16 @@ def test_a_fall_of_more_than_the_bound_locks_from_its_lowest_point_on() -> None:
 def test_a_rise_after_a_low_is_no_fall() -> None:
     assert locked(FALL, equity("0.8", "1", "1.2")) == []
     assert locked(FALL, record()) == []
+
+
+def test_a_second_fall_counts_though_the_first_one_was_deeper() -> None:
+    """By hand: 20 % at seven, whose lock was over at nine; then 15 % below a new peak, or once more below the same one."""
+    first, stays = ("1", "1", "0.8", "0.9"), ("1", "1", "0.8", "0.89")
+    assert locked(FALL, equity(*first, "0.95", "0.95", "0.95", "0.95")) == []
+    assert locked(FALL, equity(*first, "0.95", "1.1", "0.935", "1.1")) == [("account", "main", 60)]
+    assert locked(FALL, equity(*first, "0.95", "1", "0.85", "0.95")) == [("account", "main", 60)]
+    assert locked(FALL, equity(*stays, "0.85", "0.84", "0.83", "0.82")) == [], "it never came back, and sank no further"
+    assert locked(FALL, equity(*stays, "0.85", "0.84", "0.83", "0.79")) == [("account", "main", 120)]
 
 
 def test_a_peak_before_the_window_counts_only_as_the_value_at_its_beginning() -> None:
@@ -209,6 +219,12 @@ def test_of_two_locks_of_one_place_the_longer_one_counts() -> None:
     of = replace(equity("1", "0.9"), trades=(trade(10),))
     (lock,) = locks_now(rules, of, NOON)
     assert (lock.protection, lock.until) == ("other", MIDNIGHT)
+
+
+@pytest.mark.parametrize(("minutes", "words"), [(90, "90 min"), (1440, "24 h"), (10_080, "7 d")])
+def test_spans_are_written_as_people_say_them(minutes: int, words: str) -> None:
+    rules = rule("stoploss_guard", stops=1, window_minutes=minutes)
+    assert only(rules, record(trade(1))).reason == f"mine: 1 stop in {words} lost 1, the bound is 1"
 
 
 @pytest.mark.parametrize(

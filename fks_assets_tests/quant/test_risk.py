@@ -207,6 +207,13 @@ def test_positions_without_a_balance_above_nothing_are_high(cash: str, equity: s
     ]
 
 
+def test_a_balance_of_next_to_nothing_is_judged_too() -> None:
+    """The smallest amount that the ledger knows: whatever the share, it is a HIGH risk and no error."""
+    found = assess_risk(Decimal("-99.999999999999999999"), [position("1")], RULES, at_ms=NOON)
+    assert found.level is HIGH and found.equity == Decimal("1E-18")
+    assert found.reasons[0].text == "exposure is 10000000000000000000000 % of the balance, above 80 %"
+
+
 def test_reasons_name_the_figure_the_bound_and_the_position() -> None:
     """X4: the position is named."""
     held = positions("42.17", "25", "14", gains=("-6.4", "0", "0"))

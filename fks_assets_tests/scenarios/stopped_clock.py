@@ -101,7 +101,7 @@ def stopped_desk(
     replay: Path | None = None,
     **values: str,
 ) -> Iterator[StoppedDesk]:
-    """Give an empty desk whose local clock follows `now_ms`; `values` are further settings."""
+    """Give an empty desk whose local clock follows `now_ms`; `values` are further settings, {simulator} in them its address."""
     home.mkdir(exist_ok=True)
     with running_simulator(speed=0, start_ms=start_ms, replay=replay) as simulator, pytest.MonkeyPatch.context() as patch:
         desk = build_desk(
@@ -111,7 +111,7 @@ def stopped_desk(
             symbols=symbols,
             TIMEFRAMES=timeframe,
             **{f"HISTORY_DAYS__{timeframe}": str(history_days)},
-            **values,
+            **{name: value.replace("{simulator}", simulator.url) for name, value in values.items()},
         )
         stopped = StoppedDesk(desk, simulator, start_ms)
         patch.setattr(clock, "time", SimpleNamespace(time_ns=lambda: stopped.now_ms * 1_000_000))

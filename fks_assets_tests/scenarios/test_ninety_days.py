@@ -68,11 +68,15 @@ def six_hours(tmp_path_factory: pytest.TempPathFactory, module_database: str) ->
     On two days, one of them right after an outage, the clocks stood still and the desk was asked for its newest signals: they are
     those that it has of these candles at the end.
     """
-    folder, start = tmp_path_factory.mktemp("six_hours"), WITH_OUTAGES
-    end = start + DAYS * DAY_MS
-    files = joined_files(FOLDER, folder / "files", TWO, 6, start - HISTORY_CANDLES * 6 * HOUR_MS, end + DAY_MS)
+    return joined(tmp_path_factory.mktemp("six_hours"), module_database, 6)
+
+
+def joined(folder: Path, database_url: str, hours: int) -> Recorded:
+    start, timeframe = WITH_OUTAGES, f"{hours}h"
+    first, end = start - HISTORY_CANDLES * hours * HOUR_MS, start + DAYS * DAY_MS
+    files = joined_files(FOLDER, folder / "files", TWO, hours, first, end + DAY_MS)
     looks = [start + 19 * DAY_MS + 30_000, parse_time("look", "now", "2021-04-25T09:00:30Z")]
-    return recorded(folder / "desk", module_database, files, TWO, "6h", start, looks)
+    return recorded(folder / "desk", database_url, files, TWO, timeframe, start, looks)
 
 
 def recorded(
@@ -181,3 +185,20 @@ def test_ninety_days_of_hours_on_paper_are_the_backtest_to_the_last_digit(
     asyncio.run(account.live(watched))
     assert_is_the_backtest(account)
     assert (account.deaths.total() > 100) == (chance > 0)
+
+
+@pytest.mark.nightly
+def test_ninety_days_of_four_hours_on_paper_are_the_backtest_to_the_last_digit(
+    home: Path,
+    database: Database,
+    module_database: str,
+    tmp_path: Path,
+    watched: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Issue 5, its first line, over the four outages and with deaths."""
+    four_hours = joined(tmp_path, module_database, 4)
+    account = dying(paper_account(home, database, four_hours), monkeypatch, chance=0.004, seed=3)
+    asyncio.run(account.live(watched))
+    assert_is_the_backtest(account)
+    assert account.deaths.total() > 20

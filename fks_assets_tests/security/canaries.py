@@ -1,6 +1,7 @@
 """Secrets that are recognised wherever they turn up, and searches for them, in every form a program may give them."""
 
 import base64
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,7 +72,11 @@ def hits_in_files(root: Path, besides: Iterable[Path] = ()) -> list[str]:
 
 def hits_in_database(url: str) -> list[str]:
     """Return the hits in a dump of a database, in its bytes as they are, and in what the server tells of its sessions."""
-    dumped = subprocess.run([find_installation() / "bin" / "pg_dump", dsn_of(url)], capture_output=True, check=True).stdout
+    # The password goes by the environment: every user of the machine may read command lines.
+    named = sa.make_url(url)
+    command = [find_installation() / "bin" / "pg_dump", named.set(drivername="postgresql", password=None).render_as_string()]
+    environment = {**os.environ, "PGPASSWORD": named.password or ""}
+    dumped = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert dumped.count(b"COPY public.") > 5
     found = {"dump": dumped}
     with sa.create_engine(url, poolclass=sa.pool.NullPool).connect() as connection:
@@ -82,11 +87,14 @@ def hits_in_database(url: str) -> list[str]:
     return [f"{name}: {hit}" for name, data in found.items() for hit in hits(data)]
 
 
-def dsn_of(url: str) -> str:
-    """Return a URL as psycopg2 takes it."""
-    return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-
 def with_password(url: str, password: str = PASSWORD) -> str:
     """Return a database's URL with a password; the embedded server lets its owner in without looking at it."""
     return sa.make_url(url).set(password=password).render_as_string(hide_password=False)
+
+
+def drop_dagsters_database(url: str) -> None:
+    """Drop the database of Dagster that stands beside the one of this URL, whoever is connected to it."""
+    own = sa.make_url(url)
+    server = sa.create_engine(own.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with server.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {own.database}_dagster WITH (FORCE)"))

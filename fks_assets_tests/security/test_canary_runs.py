@@ -32,6 +32,7 @@ from fks_assets_tests.security.canaries import (
     CREDENTIAL_KEY,
     PASSWORD,
     SECRET,
+    drop_dagsters_database,
     hits,
     hits_in_database,
     hits_in_files,
@@ -73,7 +74,8 @@ def desk(home: Path, postgres_home: Path, monkeypatch: pytest.MonkeyPatch) -> It
         with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home / "dagster"))) as instance:
             desk.desk.instance = instance
             yield desk
-        drop_dagsters_database(settings)
+        assert settings.database_url is not None
+        drop_dagsters_database(settings.database_url.get_secret_value())
         # A process remembers which databases it has found; these are gone.
         database._prepared.clear()
 
@@ -82,14 +84,6 @@ def with_password_in(settings: Settings) -> Settings:
     assert settings.database_url is not None
     url = with_password(settings.database_url.get_secret_value(), PASSWORD)
     return settings.model_copy(update={"database_url": SecretStr(url)})
-
-
-def drop_dagsters_database(settings: Settings) -> None:
-    assert settings.database_url is not None
-    url = sa.make_url(settings.database_url.get_secret_value())
-    server = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
-    with server.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {url.database}_dagster WITH (FORCE)"))
 
 
 @pytest.fixture

@@ -14,7 +14,14 @@ from alembic.script import ScriptDirectory
 
 from fks_assets.errors import SettingsError, StoreError
 from fks_assets.stores import database as database_module
-from fks_assets.stores.database import HEAD_REVISION, Database, database_urls, open_database, store_errors
+from fks_assets.stores.database import (
+    HEAD_REVISION,
+    Database,
+    database_urls,
+    one_process_at_a_time,
+    open_database,
+    store_errors,
+)
 from fks_assets.stores.models import METADATA
 
 MIGRATIONS = Path(database_module.__file__).with_name("migrations")
@@ -64,7 +71,7 @@ def test_migrating_twice_and_by_several_at_once_ends_at_the_same_schema(database
 
 def test_the_start_gate_refuses_a_database_without_migrations(database: Database) -> None:
     fresh = empty_database(database, "without_migrations")
-    with pytest.raises(StoreError, match="revision none, 0006 is needed"):
+    with pytest.raises(StoreError, match=f"revision none, {HEAD_REVISION} is needed"):
         fresh.require_current()
     fresh.engine.dispose()
 
@@ -127,6 +134,23 @@ def test_a_role_that_may_not_create_databases_is_told_what_to_create(home: Path,
 def test_an_unusable_url_is_refused_in_one_line_without_its_password(home: Path, url: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as refused:
         database_urls(home, url)
+    assert "hunter2" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("query", ["connect_timeout=3", "application_name=mine", "user=fks&port=5432"])
+def test_what_a_url_says_twice_is_taken_once(home: Path, database_url: str, query: str) -> None:
+    """Options that the desk sets itself, and those that the URL has named before its question mark."""
+    url = sa.make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    urls = database_urls(home, f"{url}{'&' if '?' in url else '?'}{query}")
+    with one_process_at_a_time(urls.fks, 1):
+        pass
+
+
+@pytest.mark.parametrize("query", ["host=/nowhere", "port=x", "colour=blue", "sslmode=blue"])
+def test_options_that_open_nothing_are_one_line_without_the_password(home: Path, query: str) -> None:
+    with pytest.raises(StoreError, match=r"cannot be opened") as refused:
+        database_urls(home, f"postgresql://trader:hunter2@127.0.0.1:1/fks?{query}")
     assert "hunter2" not in str(refused.value)
     assert "\n" not in str(refused.value)
 

@@ -59,6 +59,13 @@ def test_dagster_dev_serves_the_desk_from_its_own_database(home: Path, tmp_path:
         with psycopg2.connect(host=embedded.status(home).socket_directory, user="fks", dbname="dagster") as connection:
             wait_for(lambda: has_rows(connection), "schedules that tick without being switched on")
         connection.close()
+        with psycopg2.connect(host=embedded.status(home).socket_directory, user="fks", dbname="fks") as connection:
+            connection.cursor().execute(
+                "INSERT INTO notifications (kind, severity, message, dedup_key) VALUES ('alert', 'HIGH', 'hello', 'hello')"
+            )
+        connection.close()
+        alerts = home / "alerts.log"
+        wait_for(lambda: alerts.exists() and "hello" in alerts.read_text(), "a message that the outbox sensor delivers", 90)
         process.send_signal(signal.SIGINT)
         process.wait(90)
         wait_for(lambda: leftovers_but_the_database(token) == [], "nothing left of dagster dev")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg2
 import pytest
 
 from fks_assets.stores import embedded
@@ -127,7 +128,7 @@ def test_up_ends_with_a_desk_that_is_loaded_and_healthy(desk: WholeDesk) -> None
     assert desk.state.url in desk.said
     status = desk.json("status")
     assert status["healthy"], status["problems"]
-    names = ["guard", "database", "simulator", "reports", "code-server", "web-server", "daemon"]
+    names = ["guard", "database", "simulator", "reports", "code-server", "web-server", "daemon", "notify", "watchdog"]
     assert [part["name"] for part in status["parts"]] == names
     assert {part["state"] for part in status["parts"]} == {"up"}
     assert status["exchange"] == "simulated"
@@ -211,8 +212,27 @@ def test_a_second_daemon_on_the_same_database_waits(desk: WholeDesk) -> None:
         second.stdout.close()
 
 
+def test_the_desk_tells_people_and_watches_its_clock(desk: WholeDesk) -> None:
+    """S2.17: the part `notify` delivers; every sensor and schedule that is switched on ticks, as the desk itself sees it."""
+    answer = desk.json("notify", "hello")
+    assert [(each["channel"], each["state"]) for each in answer["deliveries"]] == [("log", "DELIVERED")]
+    assert "hello" in (desk.home / "alerts.log").read_text()
+
+    def heartbeats() -> dict[str, dict[str, Any]]:
+        connection = psycopg2.connect(host=embedded.status(desk.home).socket_directory, user="fks", dbname="fks")
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT name, detail FROM heartbeats")
+                return dict(cursor.fetchall())
+        finally:
+            connection.close()
+
+    wait_for(lambda: {"notify", "liveness"} <= set(heartbeats()), "a look of the watch", 90)
+    assert heartbeats()["liveness"] == {"late": []}
+
+
 def test_each_killed_process_of_the_desk_comes_back(desk: WholeDesk) -> None:
-    old = {name: desk.pid_of(name) for name in ("simulator", "reports", "code-server", "web-server", "daemon")}
+    old = {name: desk.pid_of(name) for name in ("simulator", "reports", "code-server", "web-server", "daemon", "notify")}
     database = embedded.status(desk.home).server_pid
     assert database is not None
     for pid in (*old.values(), database):

@@ -76,11 +76,37 @@ def ordered(
         record_fills(connection, "main", new, at_ms=at_ms)
 
 
-def entered(day: LiveDay, *fills: tuple[Decimal, Decimal, Decimal, str]) -> tuple[int, Deal]:
+def entered(day: LiveDay, *fills: tuple[Decimal, Decimal, Decimal, str], leaves: bool = True) -> tuple[int, Deal]:
+    """Let a BUY be followed, and the SELL after it too, at the following open and for the usual fee, unless it does not leave."""
     place = bought_at(day)
     deal = deal_at(day, place)
     ordered(day, deal, Leg.ENTRY, OrderType.MARKET, list(fills), day.opens[place] + STEP + 90_000)
+    if leaves and fills:
+        in_coins = sum((fee for *_, fee, currency in fills if currency == "BTC"), Decimal(0))
+        left(day, deal, quantity=QUANTITY - in_coins)
     return place, deal
+
+
+def sold_at(day: LiveDay) -> int:
+    """The number of the first candle after the BUY at whose close the strategy says SELL."""
+    bought = bought_at(day)
+    return next(place for place, move in enumerate(day.moves()[:5]) if place > bought and move < 0)
+
+
+def left(
+    day: LiveDay, deal: Deal, *, part: Decimal = Decimal(1), fee: Decimal = FEE, quantity: Decimal = QUANTITY, late_ms: int = 0
+) -> None:
+    """Sell at the SELL, at this part of the following open."""
+    place = sold_at(day)
+    price = round(following_open(day, place) * part, 12)
+    fills = [(price, quantity, price * quantity * fee, "USDT")]
+    ordered(day, deal, Leg.EXIT, OrderType.MARKET, fills, day.opens[place] + STEP + 90_000 + late_ms)
+
+
+def bought(day: LiveDay) -> Deal:
+    """Let the BUY be followed as the backtest books it, and nothing more."""
+    price = following_open(day, bought_at(day))
+    return entered(day, (price, QUANTITY, price * QUANTITY * FEE, "USDT"), leaves=False)[1]
 
 
 def found(day: LiveDay) -> list[tuple[str, str]]:
@@ -99,7 +125,7 @@ def test_a_trade_filled_as_the_backtest_books_it_is_no_difference(day: LiveDay) 
     assert found(day) == []
     [event] = day.desk.events("live_backtest_difference")
     [row] = event.metadata["causes"].records
-    assert (row.data["decisions"], row.data["trades"]) == (6, 1)
+    assert (row.data["decisions"], row.data["trades"]) == (6, 2)
 
 
 def test_another_price_is_named_a_fill_and_nothing_else(day: LiveDay) -> None:
@@ -150,7 +176,7 @@ def test_a_stop_is_booked_at_its_level(day: LiveDay, part: str, expected: list[t
     """F12: the stop lies below the open of the candle in which it is reached."""
     place = bought_at(day)
     price = following_open(day, place)
-    _, deal = entered(day, (price, QUANTITY, price * QUANTITY * FEE, "USDT"))
+    _, deal = entered(day, (price, QUANTITY, price * QUANTITY * FEE, "USDT"), leaves=False)
     level = round(price * Decimal("0.99"), 8)
     done = level * Decimal(part)
     ordered(
@@ -163,9 +189,53 @@ def test_a_stop_is_booked_at_its_level(day: LiveDay, part: str, expected: list[t
 def test_a_stop_that_the_open_has_passed_is_booked_at_the_open(day: LiveDay) -> None:
     place = bought_at(day)
     price = following_open(day, place)
-    _, deal = entered(day, (price, QUANTITY, price * QUANTITY * FEE, "USDT"))
+    _, deal = entered(day, (price, QUANTITY, price * QUANTITY * FEE, "USDT"), leaves=False)
     ordered(
         day, deal, Leg.STOP, OrderType.STOP_MARKET, [(price, QUANTITY, price * QUANTITY * FEE, "USDT")],
         day.opens[place + 1] + HOUR, stop_price=price * Decimal("1.01"),
     )  # fmt: skip
     assert found(day) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"part": Decimal("0.998")}, ("fill", "the price was 0.2000% worse")),
+        ({"fee": Decimal("0.002")}, ("fee", "the fee was 0.2000% of the value, not 0.1000%")),
+    ],
+)
+def test_an_exit_by_a_signal_that_was_filled_otherwise_is_named(
+    day: LiveDay, changes: dict[str, Decimal], expected: tuple[str, str]
+) -> None:
+    """D7: also when the SELL was sent hours later than the open at which the backtest leaves."""
+    left(day, bought(day), late_ms=2 * HOUR, **changes)
+    assert found(day) == [expected]
+
+
+def test_a_sell_that_nobody_followed_is_named_a_fill(day: LiveDay) -> None:
+    """D7: the position is still held, where the backtest has left it."""
+    bought(day)
+    assert found(day) == [("fill", "it was decided and not filled")]
+
+
+@pytest.mark.parametrize("is_beyond", [True, False])
+def test_a_stop_instead_of_the_exit_is_a_difference_unless_the_open_had_passed_it(day: LiveDay, is_beyond: bool) -> None:
+    """A stop that rests is there before what a signal asks for; one that is reached later comes after the backtest has left."""
+    deal, place = bought(day), sold_at(day)
+    opened = following_open(day, place)
+    level = round(opened * Decimal("1.001" if is_beyond else "0.999"), 8)
+    price = min(level, opened)
+    ordered(
+        day, deal, Leg.STOP, OrderType.STOP_MARKET, [(price, QUANTITY, price * QUANTITY * FEE, "USDT")],
+        day.opens[place + 1] + HOUR, stop_price=level,
+    )  # fmt: skip
+    assert found(day) == ([] if is_beyond else [("fill", "it was decided and not filled")])
+
+
+def test_an_exit_by_a_signal_that_has_changed_since_has_the_cause_of_its_decision(day: LiveDay) -> None:
+    """The candle of the SELL is restated, and is none any more: what was sold by it is no difference of its own."""
+    left(day, bought(day))
+    day.stand_at(day.opens[5] + STEP + 2 * HOUR)
+    place = sold_at(day)
+    day.restate(place, float(day.candles.close[len(day.candles) - 7 + place]) * 1.001)
+    assert {cause for cause, _ in found(day)} == {"data revision"}

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -48,13 +49,14 @@ class RulesOfDay:
 
 
 def fetch_rules(stores: Stores, market_data: MarketData) -> RulesOfDay:
-    """Ask the exchange for the rules of the desk's markets and store those that changed.
+    """Ask the exchange for the rules of the desk's markets, and those of its accounts for theirs; store those that changed.
 
-    A market whose rules cannot be used keeps those that are stored. Raises ExchangeError when the exchange gave no list at all.
+    A market whose rules cannot be used keeps those that are stored. Raises ExchangeError when the exchange gave no list at all;
+    an account's that gives none is a failure of its markets. What an account's exchange does not list it does not trade.
     """
     at_ms = now_ms()
-    markets = _listed(stores.settings, at_ms)
-    known = all_rules_as_of(stores.database, markets, at_ms)
+    markets, elsewhere = _listed(stores.settings, at_ms), _of_accounts(stores.settings, at_ms)
+    known = all_rules_as_of(stores.database, [*markets, *chain(*elsewhere.values())], at_ms)
     closed = {market: closed_at for market in markets if (closed_at := _delisted_ms(stores.settings, market)) <= at_ms}
     asked = [market for market in markets if market not in closed]
     found: list[tuple[MarketRules, int]] = [
@@ -69,6 +71,10 @@ def fetch_rules(stores: Stores, market_data: MarketData) -> RulesOfDay:
             failures[market] = InsufficientData(f"{stores.settings.exchange} does not list it and no earlier rules are stored")
         else:
             found.append((answer, at_ms))
+    for exchange, theirs in elsewhere.items():
+        answers, unusable = _ask(market_data, exchange, theirs)
+        failures |= unusable
+        found += [(rules, at_ms) for rules in answers if rules.tick_size is not None or rules.market in known]
     changes: list[RulesChange] = []
     with stores.database.transaction() as connection:
         for moment in sorted({moment for _, moment in found}):
@@ -77,13 +83,26 @@ def fetch_rules(stores: Stores, market_data: MarketData) -> RulesOfDay:
     return RulesOfDay(day_of(at_ms), stored, changes, failures)
 
 
+def _ask(
+    market_data: MarketData, exchange: str, markets: Sequence[Market]
+) -> tuple[list[MarketRules], dict[Market, TradingError]]:
+    """Return the rules of markets on another exchange than the desk's, and why some have none."""
+    try:
+        answers = market_data.market_rules(markets, exchange=exchange)
+    except ExchangeError as error:
+        return [], dict.fromkeys(markets, error)
+    unusable = {market: answer for market, answer in answers.items() if isinstance(answer, ExchangeError)}
+    return [answer for answer in answers.values() if not isinstance(answer, ExchangeError)], unusable
+
+
 def stored_rules(stores: Stores, day: str) -> RulesOfDay:
     """Return the rules that were known by the end of a past day: the exchange only tells those of today."""
     start_ms, end_ms = day_window(day)
     markets = _listed(stores.settings, end_ms - 1)
+    every = [*markets, *chain(*_of_accounts(stores.settings, end_ms - 1).values())]
     with stores.database.transaction() as connection:
-        rules = all_rules_as_of(connection, markets, end_ms - 1)
-        before = all_rules_as_of(connection, markets, start_ms - 1)
+        rules = all_rules_as_of(connection, every, end_ms - 1)
+        before = all_rules_as_of(connection, every, start_ms - 1)
         changes = [RulesChange(before.get(market), each) for market, each in rules.items() if (each.valid_from or 0) >= start_ms]
     missing = InsufficientData(f"none are stored as of {day}, and the exchange only tells those of today")
     return RulesOfDay(day, rules, changes, {market: missing for market in markets if market not in rules})
@@ -159,6 +178,17 @@ def _listed(settings: Settings, at_ms: int) -> list[Market]:
     markets = settings.market_list()
     listed = {market: settings.market_settings(market).listed for market in markets}
     return [market for market in markets if listed[market] is None or to_ms(listed[market]) <= at_ms]
+
+
+def _of_accounts(settings: Settings, at_ms: int) -> dict[str, list[Market]]:
+    """Return, by exchange, the markets of the accounts that trade on another one than the desk's."""
+    found: dict[str, dict[Market, None]] = {}
+    for name, rules in settings.accounts.items():
+        exchange = settings.account_exchange(name)
+        if exchange != settings.exchange:
+            markets = (market for market in _listed(settings, at_ms) if market.quote == rules.quote)
+            found.setdefault(exchange, {}).update(dict.fromkeys(replace(market, exchange=exchange) for market in markets))
+    return {exchange: list(markets) for exchange, markets in found.items()}
 
 
 def _delisted_ms(settings: Settings, market: Market) -> int:

@@ -88,6 +88,11 @@ def build_account_asset(
             except (TradingError, dg.Failure) as error:
                 failures.append((account, error))
                 continue
+            except Exception as error:
+                # Whatever is wrong with one account, the others keep their stops.
+                context.log.exception(f"account {account} failed")
+                failures.append((account, TradingError(f"{type(error).__name__}: {error}")))
+                continue
             summaries[account] = dict(found.summary)
             content = found.content_hash
             rules_hash = stable_id(settings.accounts[account].model_dump_json())

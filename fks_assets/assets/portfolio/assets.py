@@ -20,13 +20,17 @@ from fks_assets.assets.portfolio.looks import (
     look_at_orders,
     look_at_positions,
 )
+from fks_assets.assets.portfolio.risk_asset import build_portfolio_risk
 from fks_assets.assets.portfolio.sensors import (
     build_balances_schedule,
     build_deals_sensor,
     build_orders_sensor,
     build_positions_sensor,
 )
+from fks_assets.assets.portfolio.stop_loss import build_stop_loss_sensor
+from fks_assets.assets.portfolio.stop_loss_check import build_stop_check
 from fks_assets.quant.timeframes import usual_timeframe
+from fks_assets.resources.reports import Reports
 from fks_assets.settings import Settings
 
 TRADING, ORDER_MONITOR, POSITION_MARKS, ACCOUNT_BALANCES = "trading", "order_monitor", "position_marks", "account_balances"
@@ -37,33 +41,37 @@ class Portfolio:
     """Everything that has a partition an account; empty for a desk without accounts."""
 
     assets: Sequence[dg.AssetsDefinition] = ()
+    checks: Sequence[dg.AssetChecksDefinition] = ()
     jobs: Sequence[UnresolvedAssetJobDefinition] = ()
     schedules: Sequence[dg.ScheduleDefinition] = ()
     sensors: Sequence[dg.SensorDefinition] = ()
 
 
-def build_portfolio(settings: Settings, critical_path: UnresolvedAssetJobDefinition) -> Portfolio:
-    """Return deals → orders → fills → positions → balances, their jobs, schedules and sensors."""
+def build_portfolio(settings: Settings, critical_path: UnresolvedAssetJobDefinition, reports: Reports) -> Portfolio:
+    """Return deals → orders → fills → positions → balances and risk, their jobs, schedules and sensors."""
     if not settings.accounts:
         return Portfolio()
     assets = _assets(settings)
+    risk = build_portfolio_risk(settings, assets[POSITIONS], reports)
     job = {
         TRADING: _job(
             TRADING, assets, (DEALS, ORDERS, FILLS, POSITIONS, BALANCES), "Decide on new signals and send what follows.", 240
         ),
         ORDER_MONITOR: _job(ORDER_MONITOR, assets, (ORDERS, FILLS, POSITIONS), "Compare with the venue, guard, enter.", 120),
         POSITION_MARKS: _job(POSITION_MARKS, assets, (POSITIONS,), "The newest price of each open position.", 120),
-        ACCOUNT_BALANCES: _job(ACCOUNT_BALANCES, assets, (POSITIONS, BALANCES), "What each account is worth.", 120),
+        ACCOUNT_BALANCES: _job(ACCOUNT_BALANCES, assets, (POSITIONS, BALANCES), "What each account is worth.", 120, risk.check),
     }
     audit = build_ledger_audit([FILLS, POSITIONS, BALANCES])
     return Portfolio(
-        assets=[*assets.values(), audit.asset],
-        jobs=[*job.values(), audit.job],
-        schedules=[build_balances_schedule(job[ACCOUNT_BALANCES]), audit.schedule],
+        assets=[*assets.values(), risk.asset, audit.asset],
+        checks=[risk.check, build_stop_check(settings.guard, assets[POSITIONS])],
+        jobs=[*job.values(), risk.job, audit.job],
+        schedules=[build_balances_schedule(job[ACCOUNT_BALANCES]), risk.schedule, audit.schedule],
         sensors=[
             build_deals_sensor(job[TRADING]),
             build_orders_sensor(job[ORDER_MONITOR]),
             build_positions_sensor(job[POSITION_MARKS], critical_path),
+            build_stop_loss_sensor(settings.guard, job[ORDER_MONITOR], assets[POSITIONS]),
         ],
     )
 
@@ -131,11 +139,16 @@ def _assets(settings: Settings) -> dict[str, dg.AssetsDefinition]:
 
 
 def _job(
-    name: str, assets: dict[str, dg.AssetsDefinition], chosen: Sequence[str], description: str, max_runtime: int
+    name: str,
+    assets: dict[str, dg.AssetsDefinition],
+    chosen: Sequence[str],
+    description: str,
+    max_runtime: int,
+    *checks: dg.AssetChecksDefinition,
 ) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         name,
-        selection=[assets[each] for each in chosen],
+        selection=dg.AssetSelection.assets(*(assets[each] for each in chosen)) | dg.AssetSelection.checks(*checks),
         description=description,
         executor_def=dg.in_process_executor,
         tags={**TRADING_TAGS, "dagster/max_runtime": str(max_runtime)},

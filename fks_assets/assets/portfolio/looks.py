@@ -82,10 +82,10 @@ def look_at_deals(context: "dg.AssetExecutionContext", floor: "Floor", stores: "
     timeframe = account_timeframe(stores.settings, rules)
     strategies = list(rules.strategies)
     with stores.database.transaction() as connection:
-        heads = newest_heads(connection, strategies, floor.markets(account), timeframe, floor.clock())
+        heads = newest_heads(connection, strategies, floor.heard_markets(account), timeframe, floor.clock())
         if account.mode is Mode.ALERT:
             give_up_unexecuted(connection, account, rules, at_ms=floor.clock())
-    heard, unreadable = read_signals(stores.candles, heads, timeframe)
+    heard, unreadable = read_signals(stores.candles, heads.for_exchange(account.exchange), timeframe)
     heard.sort(key=lambda each: each.signal.action)
     decided = asyncio.run(decide_signals(floor, account, heard, desk_obstacles(floor)))
     decided.errors |= {place: str(error) for place, error in unreadable.items()}
@@ -161,7 +161,7 @@ def look_at_fills(context: "dg.AssetExecutionContext", floor: "Floor", stores: "
 
 
 def look_at_positions(context: "dg.AssetExecutionContext", floor: "Floor", stores: "Stores", name: str) -> AccountLook:
-    """Mark the open positions with the newest prices (S2.3); tell a person whose stop or target is reached (S1.1)."""
+    """Mark the open positions with the newest prices (S2.3)."""
     from fks_assets.desk.valuing import mark_positions
     from fks_assets.stores.ledger.positions import read_positions
 
@@ -213,14 +213,15 @@ def look_at_balances(context: "dg.AssetExecutionContext", floor: "Floor", stores
 def _deal_inputs(stores: "Stores", name: str, new: list[InputRef], deals: list[dict[str, Any]]) -> list[InputRef]:
     """Return the rows of signals that the shown deals were made from: the new ones, and those that earlier records name."""
     before = latest_inputs(stores.database, DEALS, [name])
-    places = {(deal["market"], deal["candle"]) for deal in deals}
+    # An account on another exchange trades on signals of the desk's.
+    places = {(deal["market"].split("@")[0], deal["candle"]) for deal in deals}
     kept = [ref for ref in (before[name].inputs if name in before else ()) if _place_of(ref) in places]
     return [*kept, *(ref for ref in new if ref not in kept)]
 
 
 def _place_of(ref: InputRef) -> tuple[str, str]:
     market, _, candle = ref.partition.split("|")
-    return market, candle
+    return market.split("@")[0], candle
 
 
 def _figures(stores: "Stores", figures: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What forbids new risk for a signal: its strategy, its market's data, halts, the account and its switches."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -20,18 +21,19 @@ def desk_obstacles(floor: Floor) -> Obstacles:
 
     def ask(connection: sa.Connection, account: Account, signal: Signal) -> Sequence[str]:
         allowed, why = may_trade(connection, floor.settings, signal.strategy)
-        blocked = read_blocked(connection, [signal.market], signal.timeframe).get(signal.market)
+        judged = replace(signal.market, exchange=floor.settings.exchange)
+        blocked = read_blocked(connection, [judged], signal.timeframe).get(judged)
         named = [
             (HaltScope.DESK, ""),
             (HaltScope.ACCOUNT, account.name),
             (HaltScope.STRATEGY, signal.strategy),
-            (HaltScope.MARKET, signal.market.key),
+            *((HaltScope.MARKET, key) for key in dict.fromkeys((signal.market.key, judged.key))),
         ]
         halts = in_force(connection, named, at_ms=floor.clock())
         current = read_account(connection, account.name)
         found = obstacles_of(
             standing=None if allowed else why,
-            blocked=None if blocked is None else f"the candles of {signal.market} fail a check: {blocked}",
+            blocked=None if blocked is None else f"the candles of {judged} fail a check: {blocked}",
             account=current,
             halts={f"{halt.scope} {halt.name}": str(halt) for halt in halts},
         )

@@ -101,7 +101,7 @@ def build_balances_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDef
 
 def has_new_signals(stores: Stores, name: str) -> bool:
     """Return whether there is a newest signal on which an account has not decided; heads alone are read."""
-    from fks_assets.desk.floor import account_timeframe
+    from fks_assets.desk.floor import account_timeframe, heard_markets
     from fks_assets.desk.signals import newest_heads, undecided
 
     settings = stores.settings
@@ -111,11 +111,9 @@ def has_new_signals(stores: Stores, name: str) -> bool:
     except TradingError:
         # The run says what is wrong with the settings; asking for it every minute would not mend them.
         return False
-    markets = [market for market in settings.market_list() if market.quote == rules.quote]
-    markets = [market for market in markets if market.exchange == settings.account_exchange(name)]
     with stores.database.transaction() as connection:
-        heads = newest_heads(connection, list(rules.strategies), markets, timeframe, now_ms())
-        return bool(undecided(connection, name, heads, timeframe))
+        heads = newest_heads(connection, list(rules.strategies), heard_markets(settings, rules.quote), timeframe, now_ms())
+        return bool(undecided(connection, name, heads.for_exchange(settings.account_exchange(name)), timeframe))
 
 
 def needs_a_look(stores: Stores, name: str) -> bool:

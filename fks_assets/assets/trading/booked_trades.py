@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from fks_assets.assets.trading.backtest_run import DESK_RULES
 from fks_assets.assets.trading.recorded_trades import RecordedTrade
+from fks_assets.clock import MILLISECONDS_PER_DAY
 from fks_assets.quant.backtest.rounding import to_multiple
 from fks_assets.quant.backtest.rules import BookRules
 from fks_assets.quant.difference import Trade
@@ -17,19 +18,21 @@ from fks_assets.stores.canonical import times_of
 from fks_assets.stores.market_rules import rules_history
 
 USUAL = BookRules().costs
+LONGEST_OUTAGE_MS = 31 * MILLISECONDS_PER_DAY
 
 
 def booked(stores: Stores, done: RecordedTrade) -> Trade | None:
     """Return the trade as the backtest books it; None where the candle that it would be filled in is not stored.
 
-    An entry is filled at the open of the candle after the decision's, a stop at its level or at the open of its candle that has
-    passed it, a target at its level; market orders pay the taker's fee, targets the maker's.
+    An entry is filled at the open of the candle after the decision's, an exit by a signal likewise, a stop at its level or at the
+    open of its candle that has passed it, a target at its level; market orders pay the taker's fee, targets the maker's.
     """
     market, timeframe = parse_market(done.market), parse_timeframe(done.timeframe)
     step = timeframe.milliseconds
-    if done.leg == "entry":
+    if done.leg in ("entry", "exit"):
         first = done.candle + step
-        late = int((DESK_RULES.oldest_signal_candles or 0) * step)
+        # A SELL does not grow old: what is held is left at the next open that there is.
+        late = int((DESK_RULES.oldest_signal_candles or 0) * step) if done.leg == "entry" else LONGEST_OUTAGE_MS
         found = _open_of(stores, market, done.timeframe, first, first + late + 1)
     else:
         assert done.traded_at is not None
@@ -44,9 +47,24 @@ def booked(stores: Stores, done: RecordedTrade) -> Trade | None:
         price = price if done.leg == "stop" and passed else done.level
     if done.leg != "target":
         price = _slipped(price, done.side, rules)
-    quantity = done.wanted if done.leg == "entry" else done.quantity
+    quantity = done.wanted if done.leg == "entry" or not done.quantity else done.quantity
     fee = _fee(rules, done.leg) * price * quantity
     return Trade(done.account, done.market, done.timeframe, done.candle, done.leg, done.side, quantity, price, fee)
+
+
+def sold_at_open(stores: Stores, guard: RecordedTrade, candle: int) -> bool:
+    """Return whether a stop or target was sold in the candle after this one (its open time, UTC ms), whose open had passed it.
+
+    What rests at the exchange is there before the order that a signal asks for.
+    """
+    assert guard.traded_at is not None and guard.level is not None
+    market, timeframe = parse_market(guard.market), parse_timeframe(guard.timeframe)
+    opened = candle + timeframe.milliseconds
+    found = _open_of(stores, market, guard.timeframe, opened, opened + 1)
+    if found is None or timeframe.floor(guard.traded_at) != opened:
+        return False
+    beyond = (found[1] - guard.level) * guard.side
+    return beyond >= 0 if guard.leg == "stop" else beyond <= 0
 
 
 def _open_of(stores: Stores, market: Market, timeframe: str, start_ms: int, end_ms: int) -> tuple[int, float] | None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fks_assets.assets.trading.backtest_run import judge
-from fks_assets.assets.trading.booked_trades import booked
+from fks_assets.assets.trading.booked_trades import booked, sold_at_open
 from fks_assets.assets.trading.decided import FirstWord, Origins, Provenance, deadline_of, first_words
 from fks_assets.assets.trading.in_force import StrategyInForce, parameters_hash
+from fks_assets.assets.trading.recorded_exits import read_exits
 from fks_assets.assets.trading.recorded_trades import RecordedTrade, read_trades
 from fks_assets.assets.trading.series import SeriesRead, read_series
 from fks_assets.clock import now_ms
@@ -18,10 +19,21 @@ from fks_assets.errors import InvalidInput
 from fks_assets.ids import stable_id
 from fks_assets.partitions import day_window
 from fks_assets.quant.candles import OHLCV_COLUMNS, Candles
-from fks_assets.quant.difference import HOLD, Cause, Data, Decision, Mismatch, Recomputed, Recorded, explain, trade_mismatches
+from fks_assets.quant.difference import (
+    HOLD,
+    Cause,
+    Data,
+    Decision,
+    Mismatch,
+    Recomputed,
+    Recorded,
+    Trade,
+    explain,
+    trade_mismatches,
+)
 from fks_assets.quant.lookahead import judgement
 from fks_assets.quant.markets import Market
-from fks_assets.quant.strategies.base import Strategy
+from fks_assets.quant.strategies.base import SELL, Strategy
 from fks_assets.quant.strategies.registry import create_strategy
 from fks_assets.quant.timeframes import Timeframe, months_between
 from fks_assets.resources.stores import Stores
@@ -34,7 +46,8 @@ from fks_assets.stores.strategies import ParameterSet, parameters_history
 class DayOfSet:
     """How a day of a parameter set compares: so many `decisions` and `trades` were compared, `mismatches` differ.
 
-    `inputs` is what was read; `said` holds the backtest's actions by market, timeframe and candle.
+    `inputs` is what was read; by market, timeframe and candle `said` holds the backtest's actions, `followed` those that could be
+    followed.
     """
 
     subject: StrategyInForce
@@ -42,6 +55,7 @@ class DayOfSet:
     decisions: int = 0
     trades: int = 0
     said: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    followed: dict[tuple[str, str, int], int] = field(default_factory=dict)
     mismatches: list[Mismatch] = field(default_factory=list)
     inputs: set[InputRef] = field(default_factory=set)
 
@@ -63,7 +77,7 @@ def compare_day(
     stores: Stores, subject: StrategyInForce, day: str, markets: Sequence[Market], timeframes: Sequence[Timeframe]
 ) -> DayOfSet:
     """Compare the decisions of a UTC day, those at candles that closed on it, with what `subject` says of the stored candles now,
-    and the trades that followed them, and the stops and targets executed on it, with what the backtest books for them.
+    and the trades that followed them, entries and exits, and the stops and targets executed on it, with what the backtest books.
 
     A decision that can still be followed is left out. Errors of the strategy's own code are not caught.
     """
@@ -90,10 +104,33 @@ def _compare_trades(stores: Stores, found: DayOfSet, markets: Sequence[Market], 
     trades = read_trades(stores.database, found.subject.name, *day_window(found.day))
     keys, names = {market.key for market in markets}, {timeframe.name for timeframe in timeframes}
     done = [trade for trade in trades if trade.market in keys and trade.timeframe in names]
-    found.trades = len(done)
     differing = {(each.market, each.timeframe, each.candle) for each in found.mismatches}
-    pairs = ((trade.trade(), booked(stores, trade) if _asked_for(found, trade) else None) for trade in done)
+    pairs = [(trade.trade(), booked(stores, trade) if _asked_for(found, trade) else None) for trade in done]
+    pairs += _exits(stores, found)
+    found.trades = len(pairs)
     found.mismatches += trade_mismatches(pairs, differing)
+
+
+def _exits(stores: Stores, found: DayOfSet) -> list[tuple[Trade | None, Trade | None]]:
+    """Return what was sold at each SELL that found a position held, and what the backtest sells there.
+
+    Where one of both says SELL and the other does not, the decision differs, and its position is not followed any further; nor is
+    one that the backtest never entered.
+    """
+    sells: dict[tuple[str, str], set[int]] = {}
+    for (market, timeframe, candle), followed in found.followed.items():
+        if SELL in (followed, found.said.get((market, timeframe, candle))):
+            sells.setdefault((market, timeframe), set()).add(candle)
+    pairs = []
+    for left in read_exits(stores.database, found.subject.name, *day_window(found.day), sells):
+        market, timeframe, side = left.trade.market, left.trade.timeframe, -left.trade.side
+        if found.said.get((market, timeframe, left.entered), side) != side:
+            continue
+        place = market, timeframe, left.trade.candle
+        due = booked(stores, left.trade) if found.said.get(place) == found.followed[place] == SELL else None
+        if left.guard is None or due is None or not sold_at_open(stores, left.guard, place[2]):
+            pairs.append((left.trade.trade(), due))
+    return [pair for pair in pairs if pair != (None, None)]
 
 
 def _asked_for(found: DayOfSet, trade: RecordedTrade) -> bool:
@@ -124,6 +161,7 @@ class _Market:
             if deadline_of(candle, self.timeframe) > now:
                 continue
             found.decisions += 1
+            found.followed[self.market.key, self.timeframe.name, candle] = self._recorded(candle).followed.action
             mismatch = self._mismatch(candle, said.get(candle))
             found.mismatches += [] if mismatch is None else [mismatch]
         found.said |= {(self.market.key, self.timeframe.name, candle): each.action for candle, each in said.items()}
@@ -137,9 +175,13 @@ class _Market:
         times = self.series.period.open_time.tolist()
         return {opened: Decision(*row) for opened, *row in zip(times, *(each.tolist() for each in columns), strict=True)}
 
-    def _mismatch(self, candle: int, said: Decision | None) -> Mismatch | None:
+    def _recorded(self, candle: int) -> Recorded:
         word, deadline = self.words.get(candle), deadline_of(candle, self.timeframe)
-        recorded = Recorded(HOLD, None, deadline) if word is None else Recorded(word.decision, word.known_at, deadline)
+        return Recorded(HOLD, None, deadline) if word is None else Recorded(word.decision, word.known_at, deadline)
+
+    def _mismatch(self, candle: int, said: Decision | None) -> Mismatch | None:
+        word, recorded = self.words.get(candle), self._recorded(candle)
+        deadline = recorded.deadline
         if recorded.followed.agrees(said or HOLD):
             return None
         origin = None if word is None else self._origins.of(self.subject.name, candle, word.known_at)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ASSET = "live_backtest_difference"
 CHECK = "every_difference_has_a_cause"
 KIND = "unexplained_difference"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 SHOWN = 200
 
 

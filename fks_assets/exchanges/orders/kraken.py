@@ -142,6 +142,8 @@ class KrakenVenue(ExchangeVenue):
     async def my_trades(
         self, markets: Sequence[Market], after: Mapping[Market, TradeMark], *, since_ms: int = 0
     ) -> list[VenueFill]:
+        if not markets:
+            return []
         start = min(since_ms if market not in after else after[market].pulled_at - OVERLAP_MS for market in markets)
         pages = await self._pages("TradesHistory", {"start": str(max(0, start) // 1000)}, "trades", self._fills)
         # A trade that came in while the pages were read moves the others on: each is kept once.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Self
 
-from fks_assets.errors import ExchangeError
+from fks_assets.errors import in_words
 from fks_assets.exchanges.orders.paper_book import PaperBook, PaperState, Quote, paper_id
 from fks_assets.exchanges.orders.venue import (
     Accepted,
@@ -138,9 +138,10 @@ class PaperVenue:
             return Denied(fault)
         try:
             quote = await self._quotes(market)
-        except ExchangeError as error:
-            return Denied(f"there is no price of {market}: {error}")
-        return quote if quote.close > 0.0 else Denied(f"the price of {market} is {quote.close!r}: nothing is filled at it")
+        except Exception as error:
+            # Whatever it was, the order is nowhere: an error would leave nobody knowing that.
+            return Denied(f"there is no price of {market}: {in_words(error)}")
+        return quote if quote.is_sound else Denied(f"the price of {market} is {quote.close!r}: nothing is filled at it")
 
     def _take(self, order: VenueOrder, quote: Quote) -> Outcome:
         refused = self._book.refused(order, quote)

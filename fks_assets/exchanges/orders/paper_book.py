@@ -20,6 +20,8 @@ from fks_assets.quant.orders import OrderStatus, OrderType, Side
 from fks_assets.quant.stops import HELD, STOPPED, evaluate_candle
 
 STOPS = frozenset({OrderType.STOP_MARKET, OrderType.STOP_LIMIT})
+# What no market's price is outside of, in any quote coin.
+LOWEST, HIGHEST = 1e-18, 1e18
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Quote:
     close: float
     volume: float
     at_ms: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its prices are prices at all: 0, NaN and infinity are none."""
+        return all(LOWEST <= price <= HIGHEST for price in (self.open, self.high, self.low, self.close))
 
     @classmethod
     def of_price(cls, price: float, at_ms: int, volume: float = 0.0) -> "Quote":

@@ -54,6 +54,12 @@ _NEWEST = sa.text(f"""
     SELECT {_COLUMNS} FROM balance_history
     WHERE account = :account AND (CAST(:before AS bigint) IS NULL OR at < {moment(":before")}) ORDER BY at DESC LIMIT 1
 """)  # noqa: S608 - constants only
+_RETURNS = sa.text(f"""
+    SELECT {milliseconds("at")}, time_weighted_return FROM balance_history
+    WHERE account = :account AND at < {moment(":until")} AND at >= coalesce(
+        (SELECT max(at) FROM balance_history WHERE account = :account AND at <= {moment(":since")}), {moment(":since")})
+    ORDER BY at
+""")  # noqa: S608 - constants only
 
 
 def record_balance(connection: sa.Connection, balance: Balance) -> bool:
@@ -88,3 +94,13 @@ def newest_balance(source: Database | sa.Connection, account: str, *, before_ms:
     with reading(source) as connection:
         row = connection.execute(_NEWEST, {"account": account, "before": before_ms}).first()
         return None if row is None else Balance(*row)
+
+
+def read_returns(source: Database | sa.Connection, account: str, *, since_ms: int, until_ms: int) -> list[tuple[int, Decimal]]:
+    """Return (time in UTC ms, time-weighted return) of the balances of an account before `until_ms`, oldest first.
+
+    The first one is the newest at or before `since_ms`, so that the value at that time is known, if there is any.
+    """
+    with reading(source) as connection:
+        rows = connection.execute(_RETURNS, {"account": account, "since": since_ms, "until": until_ms})
+        return [(row[0], row[1]) for row in rows]

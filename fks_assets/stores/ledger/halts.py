@@ -53,6 +53,10 @@ _IN_FORCE = sa.text(f"""
         ORDER BY scope, name, id DESC) newest
     WHERE halted AND (until IS NULL OR until > {moment(":at")}) ORDER BY id
 """)  # noqa: S608 - constants only
+_LIFTS = sa.text(f"""
+    SELECT scope, name, {milliseconds("max(changed_at)")} FROM halts WHERE NOT halted GROUP BY scope, name
+""")  # noqa: S608 - constants only
+_ALONE = sa.text("LOCK TABLE halts IN SHARE ROW EXCLUSIVE MODE")
 _HISTORY = sa.text(f"SELECT {_COLUMNS} FROM halts ORDER BY id")  # noqa: S608 - constants only
 
 
@@ -96,6 +100,34 @@ def in_force(source: Database | sa.Connection, named: Sequence[tuple[HaltScope, 
     }
     with reading(source) as connection:
         return [_halt(row) for row in connection.execute(_IN_FORCE, values)]
+
+
+def halt_unless_halted(
+    connection: sa.Connection,
+    scope: HaltScope | str,
+    name: str,
+    *,
+    reason: str,
+    by: str,
+    at_ms: int,
+    until_ms: int | None = None,
+) -> Halt | None:
+    """Write a halt as `halt` does unless one of this scope and name is in force, whoever wrote it; None then.
+
+    A halt of a person is so never replaced by one that ends earlier, and of many writers at once one succeeds.
+    """
+    if halted(connection, scope, name, at_ms=at_ms) is not None:
+        return None
+    connection.execute(_ALONE)
+    if halted(connection, scope, name, at_ms=at_ms) is not None:
+        return None
+    return halt(connection, scope, name, reason=reason, by=by, at_ms=at_ms, until_ms=until_ms)
+
+
+def last_lifts(source: Database | sa.Connection) -> dict[tuple[str, str], int]:
+    """Return when (UTC ms) each scope and name was resumed last; those that never were are missing."""
+    with reading(source) as connection:
+        return {(row[0], row[1]): row[2] for row in connection.execute(_LIFTS)}
 
 
 def halt_history(source: Database | sa.Connection) -> list[Halt]:

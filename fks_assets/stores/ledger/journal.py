@@ -52,6 +52,7 @@ class CashFlow:
 
 
 FLOWS = ("deposit", "withdrawal", "adjustment")
+KINDS = ("fill", *FLOWS, "dust", "funding")
 _POST = sa.text(f"""
     INSERT INTO journal (account, kind, reference, fill_id, deal_id, at, booked_by, note)
     SELECT :account, r.kind, r.reference, r.fill_id, r.deal_id, {moment("r.at")}, :by, r.note
@@ -87,7 +88,9 @@ _BOOKINGS = sa.text(f"""
         (SELECT jsonb_agg(jsonb_build_array(e.book, e.currency, e.amount::text)
             ORDER BY e.book COLLATE "C", e.currency COLLATE "C")
          FROM journal_entries e WHERE e.journal_id = j.id)::text
-    FROM journal j WHERE j.account = :account AND (CAST(:kinds AS text[]) IS NULL OR j.kind = ANY (CAST(:kinds AS text[])))
+    FROM (
+        SELECT * FROM journal WHERE account = :account AND (CAST(:kinds AS text[]) IS NULL OR kind = ANY (CAST(:kinds AS text[])))
+        ORDER BY id DESC LIMIT CAST(:newest AS bigint)) j
     ORDER BY j.id
 """)  # noqa: S608 - constants only
 
@@ -191,10 +194,13 @@ def cash_flows(
         return [CashFlow(*row) for row in connection.execute(_FLOWS, values)]
 
 
-def read_bookings(source: Database | sa.Connection, account: str, kinds: Sequence[str] | None = None) -> list[Booking]:
-    """Return everything that was booked, in the order of booking; None means all kinds."""
+def read_bookings(
+    source: Database | sa.Connection, account: str, kinds: Sequence[str] | None = None, *, newest: int | None = None
+) -> list[Booking]:
+    """Return everything that was booked, in the order of booking; None means all kinds. `newest`: only so many, the last ones."""
+    values = {"account": account, "kinds": None if kinds is None else list(kinds), "newest": newest}
     with reading(source) as connection:
-        rows = connection.execute(_BOOKINGS, {"account": account, "kinds": None if kinds is None else list(kinds)}).all()
+        rows = connection.execute(_BOOKINGS, values).all()
     return [
         Booking(*row[:7], tuple((book, currency, Decimal(amount)) for book, currency, amount in json.loads(row[7])))
         for row in rows

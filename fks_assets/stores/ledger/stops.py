@@ -12,7 +12,7 @@ from fks_assets.errors import InvalidInput
 from fks_assets.quant.money import money, rounded
 from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.deals import read_deal
-from fks_assets.stores.ledger.reading import locked_accounts, milliseconds, moment, plain, reading
+from fks_assets.stores.ledger.reading import document, locked_accounts, milliseconds, moment, plain, reading
 
 
 class StopState(StrEnum):
@@ -54,6 +54,16 @@ _WRITE = sa.text(f"""
         order_id = excluded.order_id, updated_at = excluded.updated_at
     RETURNING {_COLUMNS}
 """)  # noqa: S608 - constants only
+_WRITE_MANY = sa.text(f"""
+    INSERT INTO stops (deal_id, level, target, trailing_distance, version, state, gap_deadline, order_id, updated_at)
+    SELECT r.deal_id, r.level, r.target, r.trailing_distance, r.version, r.state, {moment("r.gap_deadline")}, r.order_id,
+        {moment("r.updated_at")}
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (deal_id bigint, level numeric, target numeric, trailing_distance numeric,
+        version integer, state text, gap_deadline bigint, order_id bigint, updated_at bigint) ORDER BY r.deal_id
+    ON CONFLICT (deal_id) DO UPDATE SET level = excluded.level, target = excluded.target, version = excluded.version,
+        trailing_distance = excluded.trailing_distance, state = excluded.state, gap_deadline = excluded.gap_deadline,
+        order_id = excluded.order_id, updated_at = excluded.updated_at
+""")  # noqa: S608 - constants only
 _SELECT = sa.text(f"""
     SELECT {_COLUMNS} FROM stops s JOIN deals d ON d.id = s.deal_id
     WHERE (CAST(:ids AS bigint[]) IS NULL OR s.deal_id = ANY (CAST(:ids AS bigint[])))
@@ -91,6 +101,20 @@ def set_stop(connection: sa.Connection, deal_id: int, *, at_ms: int, expected_ve
     if values["state"] == StopState.RESTING and None in (values["order_id"], values["level"]):
         raise InvalidInput(f"the stop of deal {deal_id} cannot rest without an order and a level")
     return _stop(connection.execute(_WRITE, plain({**values, "deal_id": deal_id, "at": at_ms})).one())
+
+
+def write_stops(connection: sa.Connection, stops: Sequence[Stop]) -> None:
+    """Store stops as they are given, in one statement of the caller's transaction, whose accounts are locked.
+
+    Raises InvalidInput for a level or distance out of bounds.
+    """
+    rows = [
+        {name: getattr(stop, name) for name in Stop.__dataclass_fields__}
+        | {name: _amount(stop.deal_id, name, getattr(stop, name)) for name in _AMOUNTS}
+        for stop in stops
+    ]
+    if rows:
+        connection.execute(_WRITE_MANY, {"rows": document(rows)})
 
 
 def read_stops(

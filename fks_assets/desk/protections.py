@@ -1,0 +1,111 @@
+"""Protections at work: what an account has done, judged by the rules of the settings, and written down as halts.
+
+A lock is a halt by `protection:<name>`. It forbids new risk alone: stops, targets and exits pass halts (C16).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from fks_assets.clock import iso
+from fks_assets.desk.valuing import ONE, return_of
+from fks_assets.quant.money import EXACT, ZERO, total
+from fks_assets.quant.orders import Leg, PositionSide
+from fks_assets.quant.protections import ClosedTrade, DailyLossLimit, EquityPoint, MaxDrawdown, Protection, Record, locks_now
+from fks_assets.stores.database import Database
+from fks_assets.stores.ledger.accounts import Account
+from fks_assets.stores.ledger.balances import read_returns
+from fks_assets.stores.ledger.deals import Deal, read_deals
+from fks_assets.stores.ledger.halts import Halt, HaltScope, halt_unless_halted, in_force, last_lifts
+from fks_assets.stores.ledger.order_rows import Order, read_orders
+from fks_assets.stores.ledger.positions import Position, read_positions
+from fks_assets.stores.ledger.reading import locked_accounts
+from fks_assets.stores.notifications import notify
+
+KIND = "protection"
+BY = "protection:"
+
+
+def apply_protections(
+    connection: sa.Connection, protections: Mapping[str, Protection], account: Account, *, at_ms: int
+) -> list[Halt]:
+    """Halt what the protections lock by what the account has done, in the caller's transaction; return the new halts.
+
+    Each is told of once. Nothing is written while a halt of the same scope and name is in force, and what was done before a
+    person lifted one counts no more. What is locked is locked for every account that trades it.
+    """
+    if not protections:
+        return []
+    locked_accounts(connection, [account.name])
+    made = []
+    for lock in locks_now(protections, record_of(connection, protections, account, at_ms=at_ms), at_ms):
+        by = f"{BY}{lock.protection}"
+        halt = halt_unless_halted(
+            connection, HaltScope(lock.scope), lock.name, reason=lock.reason, by=by, at_ms=at_ms, until_ms=lock.until
+        )
+        if halt is not None:
+            made.append(halt)
+            message = (
+                f"🔒 No new risk in {lock.scope} {lock.name} until {iso(lock.until)}: {lock.reason} (account {account.name}). "
+                f"Stops and exits go on. To lift it: fks resume {lock.scope} {lock.name} --reason …"
+            )
+            notify(connection, KIND, "HIGH", message, f"{KIND}:{halt.id}")
+    return made
+
+
+def record_of(connection: sa.Connection, protections: Mapping[str, Protection], account: Account, *, at_ms: int) -> Record:
+    """Return what the protections judge an account by at a time (UTC ms): no more of its past than they look back."""
+    back = {name: rule.look_back_ms(at_ms) for name, rule in protections.items()}
+    of_equity = [back[name] for name, rule in protections.items() if isinstance(rule, MaxDrawdown | DailyLossLimit)]
+    of_trades = [since for name, since in back.items() if not isinstance(protections[name], MaxDrawdown | DailyLossLimit)]
+    return Record(
+        account.name,
+        _closed_trades(connection, account, min(of_trades)) if of_trades else (),
+        _equity(connection, account, min(of_equity), at_ms) if of_equity else (),
+        last_lifts(connection),
+    )
+
+
+def protection_locks(source: Database | sa.Connection, *, at_ms: int) -> list[Halt]:
+    """Return the locks in force at a time, oldest first."""
+    return [halt for halt in in_force(source, at_ms=at_ms) if halt.changed_by.startswith(BY)]
+
+
+def _closed_trades(connection: sa.Connection, account: Account, since_ms: int) -> Sequence[ClosedTrade]:
+    positions = [
+        position
+        for position in read_positions(connection, account=account.name, is_open=False, closed_since=since_ms)
+        if position.entry_sum
+    ]
+    ids = [position.deal_id for position in positions]
+    deals = {deal.id: deal for deal in read_deals(connection, ids=ids)}
+    orders: dict[int | None, list[Order]] = {}
+    for order in read_orders(connection, deal_ids=ids):
+        orders.setdefault(order.deal_id, []).append(order)
+    return [
+        ClosedTrade(
+            position.strategy,
+            position.market,
+            position.closed_at or 0,
+            position.pnl or ZERO,
+            position.entry_sum,
+            _is_stopped(position, deals[position.deal_id], orders.get(position.deal_id, [])),
+        )
+        for position in positions
+    ]
+
+
+def _is_stopped(position: Position, deal: Deal, orders: Sequence[Order]) -> bool:
+    """Return whether a stop ended the position: its order executed, or it was sold at the market beyond its level."""
+    if total(order.executed_quantity for order in orders if order.leg is Leg.STOP):
+        return True
+    level, price = deal.stop_loss_price, position.exit_price
+    if level is None or price is None:
+        return False
+    return price <= level if position.side is PositionSide.LONG else price >= level
+
+
+def _equity(connection: sa.Connection, account: Account, since_ms: int, at_ms: int) -> Sequence[EquityPoint]:
+    """Return the account's equity without deposits: its balances from the last one before a time on, and what it is worth now."""
+    known = read_returns(connection, account.name, since_ms=since_ms, until_ms=at_ms)
+    return [EquityPoint(at, EXACT.add(ONE, made)) for at, made in (*known, (at_ms, return_of(connection, account, at_ms=at_ms)))]

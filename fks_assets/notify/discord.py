@@ -1,0 +1,78 @@
+"""Discord: one embed a message, coloured by severity, within Discord's limits, and nobody is pinged by what a text contains."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fks_assets.clock import iso
+from fks_assets.notify.addresses import check_url
+from fks_assets.notify.channel import Channel, Network, address_shown, send_json, target_of
+from fks_assets.notify.message import COLOURS, Message, digest_text, digest_title, plain, shortened, utf16_length, worst
+from fks_assets.notify.outcome import Outcome
+from fks_assets.settings.notifications import DiscordChannel
+
+HOSTS = ("discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com")
+# https://discord.com/developers/docs/resources/message#embed-object-embed-limits
+CONTENT_LIMIT, TITLE_LIMIT, TEXT_LIMIT, FOOTER_LIMIT, EMBEDS_LIMIT = 2000, 256, 4096, 2048, 6000
+# A colon makes links and emoji; a dash or plus makes a list where a line begins.
+_MARKDOWN = re.compile(r"([\\`*_~|<>\[\]#:])")
+_LIST = re.compile(r"^([ \t]*)([-+])", re.MULTILINE)
+
+
+def open_discord(name: str, rules: DiscordChannel, network: Network) -> Channel:
+    """Return the channel of a webhook. Raises InvalidInput for an address that is missing or none of Discord's."""
+    url = network.secret(rules.url_env)
+    host = check_url(url, loopback=network.loopback, hosts=() if network.loopback else HOSTS)
+
+    async def send(messages: Sequence[Message]) -> Outcome:
+        return await send_json(url, discord_payload(list(messages)), loopback=network.loopback, hosts=HOSTS)
+
+    return Channel(
+        name=name,
+        target=target_of("discord", url),
+        host=host,
+        shown=address_shown(host, url),
+        send=send,
+        takes=rules.takes,
+        per_minute=rules.per_minute,
+        backup=rules.backup,
+    )
+
+
+def discord_payload(messages: list[Message]) -> dict[str, Any]:
+    """Return the body for one message, or for a digest of several."""
+    first = messages[0]
+    if len(messages) == 1:
+        title, text, footer = escaped(first.title), escaped(plain(first.text)), first.footer
+        severity, at = first.severity, first.created_at
+    else:
+        severity, at = worst(messages), max(each.created_at for each in messages)
+        title, text = digest_title(messages), _escaped_digest(messages)
+        footer = f"#{first.event_id} and others · {severity}{' · SIMULATED' if first.simulated else ''}"
+    title, footer = shortened(title, TITLE_LIMIT), shortened(footer, FOOTER_LIMIT)
+    room = min(TEXT_LIMIT, EMBEDS_LIMIT - utf16_length(title) - utf16_length(footer))
+    embed = {
+        "title": title,
+        "description": shortened(text, room),
+        "color": COLOURS[severity],
+        "timestamp": iso(at),
+        "footer": {"text": footer},
+    }
+    body = {"username": "fks", "embeds": [embed], "allowed_mentions": {"parse": []}}
+    # A phone shows the content of a message and not its embeds.
+    return {**body, "content": shortened(f"**{title}**", CONTENT_LIMIT)} if severity == "URGENT" else body
+
+
+def escaped(text: str) -> str:
+    """Return text that Discord shows as it is: no markdown, no mention, no link that is not what it says."""
+    return _LIST.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", text)).replace("@", "@\u200b")
+
+
+def _escaped_digest(messages: list[Message]) -> str:
+    """Return the lines of a digest, cut before they are escaped so that each message has one."""
+    room = TEXT_LIMIT
+    while True:
+        text = escaped(digest_text(messages, room))
+        if utf16_length(text) <= TEXT_LIMIT:
+            return text
+        room = room * 3 // 4

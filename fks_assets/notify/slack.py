@@ -1,0 +1,54 @@
+"""Slack: an attachment coloured by severity, in which nothing is a mention, a link or formatting."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fks_assets.notify.addresses import check_url
+from fks_assets.notify.channel import Channel, Network, address_shown, send_json, target_of
+from fks_assets.notify.message import COLOURS, Message, digest_text, digest_title, plain, shortened, worst
+from fks_assets.notify.outcome import Outcome
+from fks_assets.settings.notifications import SlackChannel
+
+HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
+TEXT_LIMIT = 3800
+
+
+def open_slack(name: str, rules: SlackChannel, network: Network) -> Channel:
+    """Return the channel of an incoming webhook. Raises InvalidInput for an address that is missing or none of Slack's."""
+    url = network.secret(rules.url_env)
+    host = check_url(url, loopback=network.loopback, hosts=() if network.loopback else HOSTS)
+
+    async def send(messages: Sequence[Message]) -> Outcome:
+        return await send_json(url, slack_payload(list(messages)), loopback=network.loopback, hosts=HOSTS)
+
+    return Channel(
+        name=name,
+        target=target_of("slack", url),
+        host=host,
+        shown=address_shown(host, url),
+        send=send,
+        takes=rules.takes,
+        per_minute=rules.per_minute,
+        backup=rules.backup,
+    )
+
+
+def slack_payload(messages: list[Message]) -> dict[str, Any]:
+    """Return the body for one message, or for a digest of several."""
+    first = messages[0]
+    if len(messages) == 1:
+        title, text, severity = first.title, plain(first.text), first.severity
+    else:
+        title, text, severity = digest_title(messages), digest_text(messages, TEXT_LIMIT), worst(messages)
+    attachment = {
+        "color": f"#{COLOURS[severity]:06x}",
+        "text": escaped(shortened(text, TEXT_LIMIT)),
+        "footer": escaped(first.footer),
+        "mrkdwn_in": [],
+    }
+    return {"text": escaped(title), "mrkdwn": False, "attachments": [attachment]}
+
+
+def escaped(text: str) -> str:
+    """Return text without control sequences (https://docs.slack.dev/messaging/formatting-message-text#escaping)."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
