@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from fks_assets.stores.notifications import Notification
 
 COLUMNS = ("id", "created_at", "kind", "severity", "message", "deliveries", "acknowledged_by")
-CHANNEL_COLUMNS = ("channel", "type", "target", "state", "reason", "waiting", "oldest", "not_before", "delivered_at", "backup")
+CHANNEL_COLUMNS = (
+    "channel",
+    "type",
+    "target",
+    "state",
+    "since",
+    "reason",
+    "failures",
+    "waiting",
+    "oldest",
+    "not_before",
+    "delivered_at",
+    "backup",
+)
 WIDEST = 120
 IdArgument = Annotated[int, typer.Argument(metavar="ID", help="Of the message, as it stands in its footer.")]
 LimitOption = Annotated[int, typer.Option("--limit", parser=number(1, 100_000), metavar="N", help="The newest to show.")]
@@ -103,7 +116,9 @@ def channels(json: JsonFlag = False) -> None:
                 "type": LOG_CHANNEL if rules is None else rules.type,
                 "target": None if target is None else target.shown,
                 "state": "NEW" if target is None else target.state,
+                "since": None if target is None else iso(target.changed_at),
                 "reason": None if target is None else target.reason,
+                "failures": 0 if target is None else target.failures,
                 "waiting": left.get("count", 0),
                 "oldest": iso(left.get("since")),
                 "not_before": None if target is None else iso(target.not_before),
@@ -133,8 +148,11 @@ def test(
 @commands.command()
 def serve() -> None:
     """Deliver messages until Ctrl-C; `fks up` runs this as its part `notify`."""
+    import logging
+
     from fks_assets.notify.service import run_sender
 
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     stores = open_stores()
     run_sender(stores.settings, stores.database)
 

@@ -19,8 +19,8 @@ CHANNEL_DEAD = "channel_dead"
 LOOK_AGAIN_MS = 60_000
 
 
-def route(connection: sa.Connection, channels: Sequence[Channel], rules: NotificationSettings, *, at_ms: int) -> int:
-    """Write the deliveries of new notifications in the caller's transaction; return how many notifications there were.
+def route(connection: sa.Connection, channels: Sequence[Channel], rules: NotificationSettings, *, at_ms: int) -> None:
+    """Write the deliveries of new notifications in the caller's transaction.
 
     A notification goes to the log and to every channel that takes its kind and severity, to two that share a target once. If none
     but the log does, an urgent one goes to the first channel there is.
@@ -38,7 +38,6 @@ def route(connection: sa.Connection, channels: Sequence[Channel], rules: Notific
         escalate = at_ms + _escalate_ms(rules) if rules.escalations and len(channels) > 1 else None
         deliveries.note_routed(connection, [each.id for each in new], at_ms=at_ms, escalate_ms=escalate)
         crashpoint("notify.route.uncommitted")
-    return len(new)
 
 
 def register(connection: sa.Connection, channels: Sequence[Channel], *, at_ms: int) -> None:
@@ -61,8 +60,8 @@ def pronounce_dead(connection: sa.Connection, channel: Channel, reason: str, *, 
 
 def hand_on(
     connection: sa.Connection, channels: Sequence[Channel], rules: NotificationSettings, sender: str, *, at_ms: int
-) -> int:
-    """Let the next channel say what a dead one cannot, and urgent messages that wait too long; return how many it was.
+) -> None:
+    """Let the next channel say what a dead one cannot, and urgent messages that wait too long.
 
     What no living channel is left for stays, and is handed on once there is one.
     """
@@ -74,18 +73,16 @@ def hand_on(
             reason = channel.problem or reasons.get(channel.name) or "the channel is dead"
             deliveries.bury(connection, channel.name, sender, reason, at_ms=at_ms)
     deliveries.bury_unknown(connection, [channel.name for channel in channels], at_ms=at_ms)
-    moved = 0
     before = at_ms - rules.hand_on_seconds * 1000
     for each in deliveries.stuck(connection, LOG_CHANNEL, at_ms=at_ms, before_ms=before, most=MOST):
-        moved += _hand_on(connection, each, alive, at_ms)
-    return moved
+        _hand_on(connection, each, alive, at_ms)
 
 
-def escalate(connection: sa.Connection, channels: Sequence[Channel], rules: NotificationSettings, *, at_ms: int) -> int:
-    """Let urgent messages that nobody acknowledges go on to the next living channel, and on; return how many it was."""
+def escalate(connection: sa.Connection, channels: Sequence[Channel], rules: NotificationSettings, *, at_ms: int) -> None:
+    """Let urgent messages that nobody acknowledges go on to the next living channel, and on."""
     due = deliveries.escalating(connection, at_ms=at_ms, most=MOST)
     if not due:
-        return 0
+        return
     dead = dead_targets(connection)
     alive = [channel.name for channel in channels if channel.name != LOG_CHANNEL and channel.target not in dead]
     for number, so_far in due:
@@ -95,36 +92,34 @@ def escalate(connection: sa.Connection, channels: Sequence[Channel], rules: Noti
             deliveries.add_deliveries(connection, [(number, name)], at_ms=at_ms, round_number=rounds)
         more = rounds < rules.escalations
         deliveries.note_escalated(connection, number, rounds, next_ms=at_ms + _escalate_ms(rules) if more else None)
-    return len(due)
 
 
 def _takes_first(channel: Channel, kind: str, severity: str) -> bool:
     return not channel.backup and channel.takes(kind, severity)
 
 
-def _hand_on(connection: sa.Connection, each: deliveries.Stuck, alive: Mapping[str, Channel], at_ms: int) -> int:
+def _hand_on(connection: sa.Connection, each: deliveries.Stuck, alive: Mapping[str, Channel], at_ms: int) -> None:
     others = {name: state for name, state in each.taken.items() if name not in (each.channel, LOG_CHANNEL)}
     arrived = [name for name, state in others.items() if state in ARRIVED]
+    under_way = [name for name, state in others.items() if state not in (*ARRIVED, *GIVEN_UP)]
+    free = [name for name in alive if name != LOG_CHANNEL and name not in each.taken]
+    back = [name for name, state in others.items() if state == "DEAD" and name in alive]
     if arrived:
         deliveries.hand_to(connection, each.id, arrived[0])
-        return 0
-    under_way = [name for name, state in others.items() if state not in GIVEN_UP]
-    if each.state in GIVEN_UP and under_way:
+    elif each.state in GIVEN_UP and under_way:
         deliveries.hand_to(connection, each.id, under_way[0])
-        return 0
-    if each.state == "DEAD" and each.channel in alive:
-        deliveries.try_again(connection, each.id, at_ms=at_ms)
-        return 1
-    free = [name for name in alive if name != LOG_CHANNEL and name not in each.taken]
-    if not free:
-        if each.state in GIVEN_UP:
-            deliveries.look_again(connection, each.id, at_ms=at_ms + LOOK_AGAIN_MS)
-        else:
-            deliveries.hand_to(connection, each.id, next(iter(under_way), each.channel))
-        return 0
-    deliveries.add_deliveries(connection, [(each.notification_id, free[0])], at_ms=at_ms, round_number=each.round)
-    deliveries.hand_to(connection, each.id, free[0])
-    return 1
+    elif each.state == "DEAD" and each.channel in alive:
+        deliveries.try_again(connection, each.notification_id, each.round, each.channel, at_ms=at_ms)
+    elif each.state in GIVEN_UP and back:
+        deliveries.try_again(connection, each.notification_id, each.round, back[0], at_ms=at_ms)
+        deliveries.hand_to(connection, each.id, back[0])
+    elif free:
+        deliveries.add_deliveries(connection, [(each.notification_id, free[0])], at_ms=at_ms, round_number=each.round)
+        deliveries.hand_to(connection, each.id, free[0])
+    elif each.state in GIVEN_UP:
+        deliveries.look_again(connection, each.id, at_ms=at_ms + LOOK_AGAIN_MS)
+    else:
+        deliveries.hand_to(connection, each.id, next(iter(under_way), each.channel))
 
 
 def _escalate_ms(rules: NotificationSettings) -> int:

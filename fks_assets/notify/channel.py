@@ -92,7 +92,7 @@ async def send_body(
     """Return what became of a body that was posted, by the judge of its answer."""
     headers = {"Content-Type": "application/json", **(headers or {})}
     try:
-        answer = await post(url, body, headers, loopback=loopback, hosts=() if loopback else hosts)
+        answer = await post(url, body, headers, loopback=loopback, hosts=hosts)
     except Unreachable as error:
         return Outcome(Result.LATER, str(error))
     return judge(answer, now_ms())

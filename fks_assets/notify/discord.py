@@ -22,7 +22,7 @@ _LIST = re.compile(r"^([ \t]*)([-+])", re.MULTILINE)
 def open_discord(name: str, rules: DiscordChannel, network: Network) -> Channel:
     """Return the channel of a webhook. Raises InvalidInput for an address that is missing or none of Discord's."""
     url = network.secret(rules.url_env)
-    host = check_url(url, loopback=network.loopback, hosts=() if network.loopback else HOSTS)
+    host = check_url(url, loopback=network.loopback, hosts=HOSTS)
 
     async def send(messages: Sequence[Message]) -> Outcome:
         return await send_json(url, discord_payload(list(messages)), loopback=network.loopback, hosts=HOSTS)

@@ -16,7 +16,7 @@ TEXT_LIMIT = 3800
 def open_slack(name: str, rules: SlackChannel, network: Network) -> Channel:
     """Return the channel of an incoming webhook. Raises InvalidInput for an address that is missing or none of Slack's."""
     url = network.secret(rules.url_env)
-    host = check_url(url, loopback=network.loopback, hosts=() if network.loopback else HOSTS)
+    host = check_url(url, loopback=network.loopback, hosts=HOSTS)
 
     async def send(messages: Sequence[Message]) -> Outcome:
         return await send_json(url, slack_payload(list(messages)), loopback=network.loopback, hosts=HOSTS)

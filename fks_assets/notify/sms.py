@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fks_assets.errors import InvalidInput
 from fks_assets.notify.channel import Channel, Network, address_shown, target_of
-from fks_assets.notify.message import Message, digest_text, digest_title, plain, shortened
+from fks_assets.notify.message import Message, digest_text, digest_title, plain, shortened, utf16_length
 from fks_assets.notify.outcome import Outcome, Result
 from fks_assets.settings.notifications import SmsChannel
 
@@ -46,15 +46,19 @@ def open_sms(name: str, rules: SmsChannel, network: Network) -> Channel:
 def sms_text(messages: list[Message]) -> str:
     """Return the text of one message, or of a digest that names the worst ones: two text messages long."""
     first = messages[0]
+    desk = "fks SIMULATED" if first.simulated else "fks"
     if len(messages) == 1:
-        head, text = f"fks {first.severity} #{first.event_id}: ", plain(first.text, one_line=True)
+        head, text = f"{desk} {first.severity} #{first.event_id}: ", plain(first.text, one_line=True)
         return f"{head}{shortened(text, TEXT_LIMIT - len(head))}"
-    return f"fks {digest_title(messages)}\n{digest_text(messages, TEXT_LIMIT - 30)}"
+    head = f"{desk} {digest_title(messages)}\n"
+    return f"{head}{digest_text(messages, TEXT_LIMIT - utf16_length(head))}"
 
 
 def _deliver(url: str, service: str, text: str) -> Outcome:
     import apprise
 
+    # It names numbers and addresses, also where nobody captures it.
+    logging.getLogger("apprise").propagate = False
     sender: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
     if sender is None:
         return Outcome(Result.DEAD, f"{service}: the address is not understood")
@@ -62,7 +66,6 @@ def _deliver(url: str, service: str, text: str) -> Outcome:
         arrived = sender.notify(body=text)
     if arrived:
         return Outcome(Result.DELIVERED)
-    # What apprise says names numbers and addresses; the status is what counts.
     found = _STATUS.search(said.getvalue())
     status = None if found is None else int(found[1])
     words = f"{service} gave no answer" if status is None else f"{service} answered {status}"

@@ -48,7 +48,6 @@ class Delivery:
     next_attempt_at: int
     delivered_at: int | None
     last_error: str | None
-    digest_of: int | None
     handed_to: str | None
 
 
@@ -132,8 +131,10 @@ _STUCK = sa.text(f"""
     ORDER BY d.id LIMIT :most FOR UPDATE OF d SKIP LOCKED
 """)  # noqa: S608 - constants only
 _HANDED = sa.text("UPDATE deliveries SET handed_to = :channel WHERE id = :id")
-_LOOK_AGAIN = sa.text(f"UPDATE deliveries SET next_attempt_at = {moment(':at')} WHERE id = :id")  # noqa: S608
-_AGAIN = sa.text(f"UPDATE deliveries SET state = 'PENDING', next_attempt_at = {moment(':at')} WHERE id = :id")  # noqa: S608
+_LOOK_AGAIN = sa.text(f"""
+    UPDATE deliveries SET state = 'PENDING', next_attempt_at = {moment(":at")}, handed_to = NULL
+    WHERE notification_id = :notification AND round = :round AND channel = :channel AND state = 'DEAD'
+""")  # noqa: S608 - constants only
 _ESCALATING = sa.text(f"""
     SELECT id, escalations FROM notifications WHERE escalate_at <= {moment(":at")} ORDER BY escalate_at LIMIT :most
     FOR UPDATE SKIP LOCKED
@@ -143,7 +144,7 @@ _ESCALATED = sa.text(f"""
 """)  # noqa: S608 - constants only
 _COLUMNS = (
     f"id, notification_id, channel, round, state, attempts, {milliseconds('created_at')}, {milliseconds('next_attempt_at')}, "
-    f"{milliseconds('delivered_at')}, last_error, digest_of, handed_to"
+    f"{milliseconds('delivered_at')}, last_error, handed_to"
 )
 _READ = sa.text(f"""
     SELECT {_COLUMNS} FROM deliveries WHERE notification_id = ANY (CAST(:ids AS bigint[])) ORDER BY notification_id, round, id
@@ -170,11 +171,11 @@ def note_routed(connection: sa.Connection, ids: Sequence[int], *, at_ms: int, es
     connection.execute(_ROUTED, {"ids": list(ids), "at": at_ms, "escalate": escalate_ms})
 
 
-def add_deliveries(connection: sa.Connection, pairs: Iterable[tuple[int, str]], *, at_ms: int, round_number: int = 0) -> int:
-    """Add a delivery for each pair of notification and channel that has none in this round; return how many are new."""
+def add_deliveries(connection: sa.Connection, pairs: Iterable[tuple[int, str]], *, at_ms: int, round_number: int = 0) -> None:
+    """Add a delivery for each pair of notification and channel that has none in this round."""
     listed = list(pairs)
     values = {"ids": [each[0] for each in listed], "channels": [each[1] for each in listed]}
-    return connection.execute(_INSERT, {**values, "round": round_number, "at": at_ms}).rowcount
+    connection.execute(_INSERT, {**values, "round": round_number, "at": at_ms})
 
 
 def due(connection: sa.Connection, channels: Sequence[str], *, at_ms: int, most: int) -> list[Due]:
@@ -187,9 +188,9 @@ def lease(connection: sa.Connection, ids: Sequence[int], sender: str, *, until_m
     connection.execute(_LEASE, {"ids": list(ids), "sender": sender, "until": until_ms})
 
 
-def delivered(connection: sa.Connection, ids: Sequence[int], sender: str, *, at_ms: int, digest: int | None = None) -> int:
-    """Note a success of a sender's own deliveries, said by the message of `digest` if that is given; return how many."""
-    return connection.execute(_DELIVERED, {"ids": list(ids), "sender": sender, "at": at_ms, "digest": digest}).rowcount
+def delivered(connection: sa.Connection, ids: Sequence[int], sender: str, *, at_ms: int, digest: int | None = None) -> None:
+    """Note a success of a sender's own deliveries, said by the message of `digest` if that is given."""
+    connection.execute(_DELIVERED, {"ids": list(ids), "sender": sender, "at": at_ms, "digest": digest})
 
 
 def postponed(connection: sa.Connection, ids: Sequence[int], sender: str, error: str, *, next_ms: int) -> None:
@@ -202,15 +203,14 @@ def refused(connection: sa.Connection, ids: Sequence[int], sender: str, error: s
     connection.execute(_REFUSED, {"ids": list(ids), "sender": sender, "error": error})
 
 
-def bury(connection: sa.Connection, channel: str, sender: str, error: str, *, at_ms: int) -> int:
-    """Give up what waits on a channel that is dead, and what `sender` is sending there; return how many."""
-    values = {"channel": channel, "sender": sender, "error": error, "at": at_ms}
-    return connection.execute(_BURY, values).rowcount
+def bury(connection: sa.Connection, channel: str, sender: str, error: str, *, at_ms: int) -> None:
+    """Give up what waits on a channel that is dead, and what `sender` is sending there."""
+    connection.execute(_BURY, {"channel": channel, "sender": sender, "error": error, "at": at_ms})
 
 
-def bury_unknown(connection: sa.Connection, channels: Sequence[str], *, at_ms: int) -> int:
+def bury_unknown(connection: sa.Connection, channels: Sequence[str], *, at_ms: int) -> None:
     """Give up what waits on channels that are not among these."""
-    return connection.execute(_BURY_UNKNOWN, {"channels": list(channels), "at": at_ms}).rowcount
+    connection.execute(_BURY_UNKNOWN, {"channels": list(channels), "at": at_ms})
 
 
 def stuck(connection: sa.Connection, log: str, *, at_ms: int, before_ms: int, most: int) -> list[Stuck]:
@@ -229,9 +229,10 @@ def look_again(connection: sa.Connection, delivery: int, *, at_ms: int) -> None:
     connection.execute(_LOOK_AGAIN, {"id": delivery, "at": at_ms})
 
 
-def try_again(connection: sa.Connection, delivery: int, *, at_ms: int) -> None:
+def try_again(connection: sa.Connection, notification: int, round_number: int, channel: str, *, at_ms: int) -> None:
     """Let a delivery of a channel that was dead be sent."""
-    connection.execute(_AGAIN, {"id": delivery, "at": at_ms})
+    values = {"notification": notification, "round": round_number, "channel": channel}
+    connection.execute(_AGAIN, {**values, "at": at_ms})
 
 
 def escalating(connection: sa.Connection, *, at_ms: int, most: int) -> list[tuple[int, int]]:

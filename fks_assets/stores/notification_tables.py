@@ -70,7 +70,6 @@ DELIVERIES = Table(
     UniqueConstraint("notification_id", "channel", "round", name="uq_deliveries_once"),
     Index("ix_deliveries_waiting", "channel", "next_attempt_at", postgresql_where=text("state IN ('PENDING', 'SENDING')")),
     Index("ix_deliveries_stuck", "id", postgresql_where=text("state IN ('FAILED', 'DEAD') AND handed_to IS NULL")),
-    Index("ix_deliveries_digest_of", "digest_of", postgresql_where=text("digest_of IS NOT NULL")),
     comment="A notification on a channel, and what became of it",
 )
 
@@ -95,6 +94,5 @@ NOTIFICATION_TARGETS = Table(
     CheckConstraint("state <> 'DEAD' OR reason IS NOT NULL", name="dead_has_words"),
     CheckConstraint("(lease_until IS NULL) = (leased_by IS NULL)", name="lease_has_sender"),
     CheckConstraint("failures >= 0 AND refusals >= 0", name="counts_not_negative"),
-    Index(None, "channel", "seen_at"),
     comment="The places that messages go to: what they allow, and whether they still exist",
 )

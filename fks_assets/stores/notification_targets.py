@@ -25,13 +25,12 @@ class Target:
     failures: int
     not_before: int | None
     delivered_at: int | None
-    seen_at: int
     changed_at: int
 
 
 _COLUMNS = (
     f"target, channel, shown, state, reason, failures, {milliseconds('not_before')}, {milliseconds('delivered_at')}, "
-    f"{milliseconds('seen_at')}, {milliseconds('changed_at')}"
+    f"{milliseconds('changed_at')}"
 )
 _REGISTER = sa.text(f"""
     INSERT INTO notification_targets AS t (target, channel, shown, seen_at, changed_at)

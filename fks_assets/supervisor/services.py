@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fks_assets.stores.database import Database
 
 LONGEST_HEARTBEAT_SECONDS = 90.0
+DATABASE_VARIABLES = (TOKEN_VARIABLE, "FKS_DATABASE_URL", "PGPASSWORD")
 DAGSTER_VARIABLES = {
     "DAGSTER_EVENT_BATCH_SIZE": "500",
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
@@ -111,20 +112,23 @@ def child_environment(desk: Desk) -> dict[str, str]:
 
 def database_environment(desk: Desk) -> dict[str, str]:
     """Return the environment of a process that needs the database and no account's key."""
-    environment = child_environment(desk)
-    return public_environment(environment, TOKEN_VARIABLE, "FKS_DATABASE_URL", "PGPASSWORD")
+    return _without_channels(desk, public_environment(child_environment(desk), *DATABASE_VARIABLES))
 
 
 def notify_environment(desk: Desk) -> dict[str, str]:
     """Return the environment of the process that needs the database and the secrets of the channels."""
-    kept = (TOKEN_VARIABLE, "FKS_DATABASE_URL", "PGPASSWORD", *desk.settings.notifications.variables())
-    return public_environment(child_environment(desk), *kept)
+    return public_environment(child_environment(desk), *DATABASE_VARIABLES, *desk.settings.notifications.variables())
+
+
+def _without_channels(desk: Desk, environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment without the channels' secrets, whatever their variables are called."""
+    return {name: value for name, value in environment.items() if name not in desk.settings.notifications.variables()}
 
 
 def build_parts(desk: Desk, database: "Database", dagster_database: "Database", revive: Callable[[], object]) -> list[Part]:
     """Return the parts of the desk in the order in which they start."""
     everything, for_database = child_environment(desk), database_environment(desk)
-    public = public_environment(everything, TOKEN_VARIABLE)
+    public = _without_channels(desk, public_environment(everything, TOKEN_VARIABLE))
 
     def child(service: Service, environment: Mapping[str, str] = public) -> ChildProcess:
         return ChildProcess(service, environment, desk.home.log(service.name), desk.report)

@@ -61,10 +61,10 @@ class Watch:
 def decide(watch: Watch, seen: Seen, at_ms: int, settings: GuardSettings) -> tuple[Watch, list[Said]]:
     """Return what the watchdog knows after a look, and what has to be said; nothing is said twice."""
     if seen.fault is not None:
-        watch = replace(watch, failures=watch.failures + 1, answered_again_ms=None)
+        watch = replace(watch, failures=watch.failures + 1)
         is_out = watch.failures >= FAILURES
         return _switch(watch, DATABASE, is_out, f"the database does not answer: {seen.fault}", at_ms) if is_out else (watch, [])
-    answered_again = at_ms if watch.failures else watch.answered_again_ms
+    answered_again = at_ms if DATABASE in watch.alarms else watch.answered_again_ms
     watch, said = _switch(
         replace(watch, failures=0, answered_again_ms=answered_again), DATABASE, False, "the database answers", at_ms
     )
@@ -79,8 +79,13 @@ def decide(watch: Watch, seen: Seen, at_ms: int, settings: GuardSettings) -> tup
 
 
 def _guarded_at(watch: Watch, seen: Seen, settings: GuardSettings) -> int:
-    """Return from when on (UTC ms) the guard's silence counts: a desk that begins, and a database that is back, get a moment."""
+    """Return from when on (UTC ms) the guard's silence counts.
+
+    A desk that begins, and a database that is back, get a moment; an alarm that is on is ended by a heartbeat alone.
+    """
     heartbeat = seen.heartbeat_ms or 0
+    if GUARD in watch.alarms:
+        return heartbeat
     if heartbeat < watch.began_ms:
         heartbeat = max(heartbeat, watch.began_ms + int((settings.start_seconds - settings.silent_seconds) * 1000))
     return max(heartbeat, watch.answered_again_ms or 0)

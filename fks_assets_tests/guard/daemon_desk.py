@@ -117,7 +117,7 @@ def passing_levels(start_ms: int, minutes: int, count: int) -> list[tuple[Decima
     found = []
     for number in range(count):
         minute, place = divmod(number * minutes, count)
-        share = (Decimal(place) + Decimal("0.5") * minutes) / count
+        share = (Decimal(place) + Decimal("0.5")) / count
         opened = PRICE * (1 - FALL) ** minute
         level = round(opened * (1 - FALL * share), 4)
         exact = (opened - level) / (opened * FALL)

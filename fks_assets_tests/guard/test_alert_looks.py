@@ -1,12 +1,21 @@
 """The guard over alert accounts: one alert for each time a stop is passed, at prices that were said twice."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
+from fks_assets.desk.floor import Floor
 from fks_assets.desk.stop_guard import Look
+from fks_assets.desk.valuing import mark_positions
+from fks_assets.exchanges.orders.paper_book import Quote
+from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import Leg, Side
+from fks_assets.settings import read_settings
 from fks_assets.stores.database import Database
+from fks_assets.stores.ledger.accounts import read_account
+from fks_assets.stores.ledger.positions import read_positions
 from fks_assets.stores.ledger.reconciliations import read_heartbeats
 from fks_assets.stores.ledger.stops import StopState
 from fks_assets_tests.guard.world import MARKET, OTHER, GuardWorld
@@ -161,6 +170,21 @@ def test_each_look_is_a_heartbeat_also_with_nothing_held_and_no_prices(world: Gu
     assert world.look().watched == 0
     beat = read_heartbeats(world.database)["stop_loss"]
     assert (beat.at, beat.detail["positions"], beat.detail["watched"]) == (world.prices.now_ms, 1, 0)
+
+
+def test_marking_positions_tells_nobody(world: GuardWorld, home: Path) -> None:
+    """F9: the guard alone tells of stops, at prices that were said twice; a mark may be a lone print."""
+
+    class Feed:
+        async def quotes(self, markets: Sequence[Market]) -> Mapping[Market, Quote]:
+            return {market: Quote.of_price(89.0, world.prices.now_ms) for market in markets}
+
+    deal = world.hold()
+    floor = Floor(world.database, read_settings({}, home), lambda exchange: Feed(), clock=world.prices.clock)
+    asyncio.run(mark_positions(floor, read_account(world.database, "told")))
+    assert read_positions(world.database, deal_ids=[deal.id])[0].mark_price == 89
+    assert world.notes() == [] and world.stop(deal).state is StopState.NONE
+    assert world.look(89.0).told == 1
 
 
 def test_two_guards_at_once_tell_and_count_once(world: GuardWorld) -> None:

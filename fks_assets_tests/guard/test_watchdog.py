@@ -79,6 +79,28 @@ def test_a_database_that_does_not_answer_twice_is_an_alarm_and_its_return_gives_
     assert len(times.look(NOW_MS + 100_001, beat_ms=NOW_MS)) == 1
 
 
+def test_an_outage_of_the_database_ends_no_alarm_of_the_guard() -> None:
+    """What is ended by a heartbeat alone: that the database is back says nothing of who watches the stops."""
+    times = Times()
+    assert len(times.look(NOW_MS + 11_000, beat_ms=NOW_MS)) == 1
+    assert [len(times.look(NOW_MS + 12_000 + second * 1000, fault="refused")) for second in range(3)] == [0, 1, 0]
+    (over,) = times.look(NOW_MS + 20_000, beat_ms=NOW_MS)
+    assert "the database answers" in over
+    assert times.look(NOW_MS + 40_000, beat_ms=NOW_MS) == []
+    (over,) = times.look(NOW_MS + 41_000, beat_ms=NOW_MS + 40_500)
+    assert "the stop guard is at work" in over
+
+
+def test_answers_that_fail_now_and_then_do_not_hide_a_silent_guard() -> None:
+    times = Times()
+    said = [
+        line
+        for second in range(20)
+        for line in times.look(NOW_MS + second * 1000, **({"fault": "slow"} if second % 2 else {"beat_ms": NOW_MS}))
+    ]
+    assert len(said) == 1 and "nobody watches" in said[0]
+
+
 class Desk:
     """A watchdog over a database that a test takes away and gives back."""
 

@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +35,7 @@ def too_many(seconds: float, *, unit: str = "s", header: bool = False) -> Reply:
 
 @dataclass(frozen=True)
 class Call:
-    """A call as it came; `at` is in monotonic seconds."""
+    """A call as it came; `at` is in seconds of the server's clock."""
 
     path: str
     headers: dict[str, str]
@@ -54,7 +54,10 @@ class Call:
 
 
 class Hooks:
-    """Runs in its own thread. Each path has a plan of answers, of which the last one is given again and again."""
+    """Runs in its own thread. Each path has a plan of answers, of which the last one is given again and again.
+
+    Windows are of `clock`, in seconds: the monotonic one, or that of a desk whose clock a test moves.
+    """
 
     def __init__(self) -> None:
         self.plans: dict[str, list[Reply]] = {}
@@ -62,6 +65,7 @@ class Hooks:
         self.accepted: list[Call] = []
         self.violations: list[Call] = []
         self.invalid = 0
+        self.clock: Callable[[], float] = time.monotonic
         self._windows: dict[str, float] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -93,7 +97,7 @@ class Hooks:
             line, *rest = head.strip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in rest)}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            call = Call(line.split(" ")[1], headers, body, time.monotonic())
+            call = Call(line.split(" ")[1], headers, body, self.clock())
             await self._reply(writer, call, self._judge(call))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -107,7 +111,7 @@ class Hooks:
         plan = self.plans.setdefault(call.path, [Reply()])
         reply = plan.pop(0) if len(plan) > 1 else plan[0]
         if reply.window:
-            self._windows[call.path] = time.monotonic() + reply.window
+            self._windows[call.path] = self.clock() + reply.window
         if reply.status < 300 and not reply.hang and not reply.reset:
             self.accepted.append(call)
         self.invalid += reply.status in (401, 403, 429)

@@ -121,6 +121,16 @@ def test_a_login_that_is_refused_makes_the_channel_dead(home: Path, database: Da
     assert error_of(desk, number, "email") == "answered 530: the login was refused"
 
 
+def test_a_server_without_encryption_gets_no_mail(home: Path, database: Database, hooks: Hooks) -> None:
+    """S3: starttls was asked for; a server that does not offer it could be anybody's."""
+    with mail_server() as server:
+        desk = ToldDesk(home, database, hooks, {"email": email(server.port, security="starttls")}, clock=Clock())
+        number = desk.tell("hello")
+        asyncio.run(desk.sender().step())
+    assert desk.states(number)["email"] == "DEAD" and not server.mails
+    assert error_of(desk, number, "email") == "the server does not offer starttls, or no login"
+
+
 def test_a_text_message_goes_over_twilio(home: Path, database: Database, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
     """S2.27: SMS for what is critical, over apprise; Twilio's address leads to a local server here."""
     from apprise.plugins.twilio import NotifyTwilio
@@ -138,7 +148,7 @@ def test_a_text_message_goes_over_twilio(home: Path, database: Database, hooks: 
     asyncio.run(desk.sender().step())
     (call,) = hooks.accepted
     body = parse_qs(call.body.decode())
-    assert body["To"] == ["+15557654321"] and body["Body"][0].startswith(f"fks URGENT #{number}: BTC stop xxx")
+    assert body["To"] == ["+15557654321"] and body["Body"][0].startswith(f"fks SIMULATED URGENT #{number}: BTC stop xxx")
     assert len(body["Body"][0]) <= 300
     assert call.headers["authorization"] == "Basic " + base64.b64encode(f"{account}:{secret}".encode()).decode()
     later = desk.tell("again", severity="URGENT")

@@ -1,6 +1,7 @@
 """`fks notify` and `fks notifications`, with real channels behind them."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def desk(home: Path, database_url: str, hooks: Hooks, monkeypatch: pytest.Monkey
         "NOTIFICATIONS__CHANNELS__B__URL_ENV": "SECOND_HOOK",
         "NOTIFICATIONS__CHANNELS__B__BACKUP": "true",
     }
+    monkeypatch.setenv("FKS_CREDENTIAL_KEY", "not for channels")
     for name, value in values.items():
         monkeypatch.setenv(f"FKS_{name}", value)
     monkeypatch.setenv("FIRST_HOOK", hooks.url + FIRST)
@@ -135,3 +137,18 @@ def test_tables_for_people_show_a_message_whole(hooks: Hooks) -> None:
     answer = CliRunner().invoke(app, ["notifications", "show", str(number)])
     assert answer.exit_code == 0 and "look at this" in answer.stdout and "DELIVERED" in answer.stdout
     assert "log DELIVERED, a DELIVERED" in CliRunner().invoke(app, ["notifications"]).stdout
+
+
+def test_only_what_sends_is_given_the_secrets_of_channels(home: Path, hooks: Hooks) -> None:
+    """S3: by the names in the settings, whatever they are called; the web server, the daemon and the rest have none."""
+    from fks_assets.supervisor.home import prepare_home
+    from fks_assets.supervisor.services import Desk, child_environment, database_environment, notify_environment
+
+    settings = load_settings()
+    desk = Desk(settings, prepare_home(settings.home), "t", 0, 1, 2, print)
+    os.close(desk.guard_pipe[0])
+    desk.release_guard()
+    hooked = {"FIRST_HOOK", "SECOND_HOOK"}
+    assert hooked <= set(child_environment(desk)) and hooked <= set(notify_environment(desk))
+    assert hooked.isdisjoint(database_environment(desk))
+    assert "FKS_DATABASE_URL" in notify_environment(desk) and "FKS_CREDENTIAL_KEY" not in notify_environment(desk)

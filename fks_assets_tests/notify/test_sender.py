@@ -141,6 +141,24 @@ def test_what_no_channel_could_say_is_said_once_there_is_one(home: Path, databas
     assert desk.states(number)["first"] == "DELIVERED"
 
 
+def test_a_channel_that_comes_back_says_what_the_one_after_it_could_not(home: Path, database: Database, hooks: Hooks) -> None:
+    """N3: the first dies and hands on, the second dies too, the first gets another address."""
+    desk = ToldDesk(home, database, hooks, {"first": discord("first"), "second": discord("second", backup=True)})
+    desk.clock = Clock()
+    hooks.plans[desk.path("first")], hooks.plans[desk.path("second")] = [Reply(404)], [Reply(404)]
+    number = desk.tell("hello")
+    for _ in range(4):
+        asyncio.run(desk.sender().step())
+        desk.clock.forward(61)
+    assert desk.states(number) == {"log": "DELIVERED", "first": "DEAD", "second": "DEAD"}
+    desk.environment["FIRST"] = desk.address("third")
+    for _ in range(3):
+        asyncio.run(desk.sender().step())
+        desk.clock.forward(61)
+    assert desk.states(number) == {"log": "DELIVERED", "first": "DELIVERED", "second": "DEAD"}
+    assert sum("hello" in call.text for call in hooks.on(desk.path("third"))) == 1
+
+
 def test_an_urgent_message_goes_to_the_second_channel_within_a_minute(home: Path, database: Database, hooks: Hooks) -> None:
     """N3: the first channel only fails; what is not urgent waits for it."""
     desk = ToldDesk(home, database, hooks, {"first": discord("first"), "second": discord("second", backup=True)})
@@ -211,7 +229,7 @@ def test_a_plain_webhook_can_tell_who_wrote_and_when(home: Path, database: Datab
 def test_a_database_that_is_away_repeats_nothing(home: Path, database: Database, hooks: Hooks) -> None:
     """The answer is there and cannot be noted for a while: it is noted later, and the message is said once."""
     desk = ToldDesk(home, database, hooks, {"first": discord("first")})
-    hooks.plans[desk.path("first")] = [Reply(200, headers={"X-Slow": "1"}, delay_seconds=0.5)]
+    hooks.plans[desk.path("first")] = [Reply(200, delay_seconds=0.5)]
     number = desk.tell("hello")
     locked = database.engine.connect()
 

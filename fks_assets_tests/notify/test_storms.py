@@ -3,11 +3,15 @@
 import asyncio
 from pathlib import Path
 
+from alembic import command
+from alembic.config import Config
+
 from fks_assets.stores.database import Database
-from fks_assets.stores.deliveries import read_deliveries
+from fks_assets.stores.deliveries import escalating, read_deliveries, unrouted
 from fks_assets.stores.notifications import acknowledge, notify, read_notifications
 from fks_assets_tests.notify.hooks import Hooks, Reply, too_many
 from fks_assets_tests.notify.told import Clock, ToldDesk, discord
+from fks_assets_tests.stores.test_database import MIGRATIONS, empty_database
 
 
 def test_a_thousand_alerts_are_said_within_a_quarter_of_an_hour(home: Path, database: Database, hooks: Hooks) -> None:
@@ -102,3 +106,26 @@ def test_two_channels_with_one_address_say_a_message_once(home: Path, database: 
     number = desk.tell("hello")
     desk.deliver()
     assert desk.states(number) == {"log": "DELIVERED", "a": "DELIVERED"} and len(hooks.accepted) == 1
+
+
+def test_what_was_written_before_anything_could_be_sent_is_history(database: Database) -> None:
+    """The migration: messages of an older desk do not come as a storm."""
+    fresh = empty_database(database, "old_messages")
+
+    def upgrade(revision: str) -> None:
+        with fresh.transaction() as connection:
+            config = Config(attributes={"connection": connection})
+            config.set_main_option("script_location", str(MIGRATIONS))
+            command.upgrade(config, revision)
+
+    upgrade("0006")
+    with fresh.transaction() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO notifications (kind, severity, message, dedup_key) VALUES ('alert', 'URGENT', 'old', 'old')"
+        )
+    upgrade("0007")
+    with fresh.transaction() as connection:
+        assert unrouted(connection, 10) == [] and escalating(connection, at_ms=2**42, most=10) == []
+        notify(connection, "alert", "URGENT", "new", "new")
+        assert [each.kind for each in unrouted(connection, 10)] == ["alert"]
+    fresh.engine.dispose()

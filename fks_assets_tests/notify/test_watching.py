@@ -125,6 +125,52 @@ def test_the_sensors_and_schedules_that_are_switched_on_are_watched() -> None:
         assert all(each.crons or each.interval for each in watched)
 
 
+def test_ticks_and_switches_are_read_from_the_instance() -> None:
+    """Rows as the daemon writes them: a sensor that ticked, one that a person switched off, a schedule with a tick."""
+    from dagster._core.definitions.run_request import InstigatorType
+    from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+    from dagster._core.scheduler.instigation import (
+        InstigatorState,
+        InstigatorStatus,
+        ScheduleInstigatorData,
+        SensorInstigatorData,
+        TickData,
+        TickStatus,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    from fks_assets.definitions import defs
+
+    place = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="fks_assets.definitions"), "fks")
+    repository = RemoteRepositoryOrigin(place, "__repository__")
+
+    def state(name: str, kind: InstigatorType, status: InstigatorStatus, data: Any) -> InstigatorState:
+        return InstigatorState(RemoteInstigatorOrigin(repository, name), kind, status, data)
+
+    sensor = SensorInstigatorData(last_tick_timestamp=NOON, min_interval=60)
+    schedule = ScheduleInstigatorData("*/5 * * * *", start_timestamp=NOON)
+    critical = state("critical_path_schedule", InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, schedule)
+    with dg.instance_for_test() as instance:
+        instance.add_instigator_state(state("deals_sensor", InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE, sensor))
+        instance.add_instigator_state(state("gap_sensor", InstigatorType.SENSOR, InstigatorStatus.STOPPED, sensor))
+        instance.add_instigator_state(critical)
+        for second in (0, 300):
+            instance.create_tick(
+                TickData(
+                    critical.instigator_origin_id,
+                    "critical_path_schedule",
+                    InstigatorType.SCHEDULE,
+                    TickStatus.SKIPPED,
+                    NOON + second,
+                    selector_id=critical.selector_id,
+                )
+            )
+        watched = {each.name: each for each in ticking(instance, defs.get_repository_def(), but="liveness_sensor")}
+    assert watched["deals_sensor"] == Ticking("deals_sensor", NOON, interval=60.0)
+    assert watched["critical_path_schedule"] == Ticking("critical_path_schedule", NOON + 300, crons=("*/5 * * * *",))
+    assert "gap_sensor" not in watched and watched["orders_sensor"].last_tick is None
+
+
 def test_a_standstill_is_told_once_and_so_is_its_end(desk: ToldDesk) -> None:
     stores, watch = stores_of(desk), Watch(since=NOON, looked=NOON)
     for second, last in ((200, NOON), (230, NOON), (260, NOON + 255)):

@@ -84,9 +84,7 @@ def test_a_run_without_a_partition_is_of_every_account(desk: StoppedDesk) -> Non
     assert desk.desk.materialised("balances") == {"main", "told"}
 
 
-def test_a_fault_in_the_desks_own_code_stops_one_account_and_no_other(
-    desk: StoppedDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_in_the_desks_own_code_stops_one_account_and_no_other(desk: StoppedDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """C14: the run fails, with the words of the fault, after the other accounts had what they need."""
     open_account = Floor.account
 
@@ -97,9 +95,7 @@ def test_a_fault_in_the_desks_own_code_stops_one_account_and_no_other(
 
     monkeypatch.setattr(Floor, "account", account)
     job = desk.desk.definitions.resolve_job_def("account_balances")
-    result = job.execute_in_process(
-        instance=desk.desk.instance, tags=account_range(desk.desk.settings), raise_on_error=False
-    )
+    result = job.execute_in_process(instance=desk.desk.instance, tags=account_range(desk.desk.settings), raise_on_error=False)
     (fault,) = faults(result)
     assert "1 of 2 partitions failed: main: KeyError: 'a coin that nobody knows'" in fault
     assert [event.partition for event in result.get_asset_materialization_events()] == ["told"]

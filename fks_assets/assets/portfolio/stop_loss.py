@@ -33,8 +33,9 @@ def build_stop_loss_sensor(
         minimum_interval_seconds=settings.interval_seconds - 1,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Compares the stops and targets of all open positions with the prices of now, tells the people of alert accounts, "
-            f"and requests a run of {job.name} only when a venue has something to do. Each look is a heartbeat for `fks watchdog`."
+            "Compares the stops and targets of all open positions with the prices of now, tells the people of alert "
+            f"accounts, and requests a run of {job.name} only when a venue has something to do. "
+            "Each look is a heartbeat for `fks watchdog`."
         ),
     )
     def stop_loss(

@@ -89,7 +89,6 @@ def upgrade() -> None:
         "CREATE INDEX ix_deliveries_waiting ON deliveries (channel, next_attempt_at) WHERE state IN ('PENDING', 'SENDING')"
     )
     op.execute("CREATE INDEX ix_deliveries_stuck ON deliveries (id) WHERE state IN ('FAILED', 'DEAD') AND handed_to IS NULL")
-    op.execute("CREATE INDEX ix_deliveries_digest_of ON deliveries (digest_of) WHERE digest_of IS NOT NULL")
     op.execute(
         """
         CREATE TABLE notification_targets (
@@ -115,7 +114,6 @@ def upgrade() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX ix_notification_targets_channel_seen_at ON notification_targets (channel, seen_at)")
     for what, comment in COMMENTS.items():
         op.execute(f"COMMENT ON {what} IS '{comment}'")
 
