@@ -131,7 +131,8 @@ _STUCK = sa.text(f"""
     ORDER BY d.id LIMIT :most FOR UPDATE OF d SKIP LOCKED
 """)  # noqa: S608 - constants only
 _HANDED = sa.text("UPDATE deliveries SET handed_to = :channel WHERE id = :id")
-_LOOK_AGAIN = sa.text(f"""
+_LOOK_AGAIN = sa.text(f"UPDATE deliveries SET next_attempt_at = {moment(':at')} WHERE id = :id")  # noqa: S608
+_AGAIN = sa.text(f"""
     UPDATE deliveries SET state = 'PENDING', next_attempt_at = {moment(":at")}, handed_to = NULL
     WHERE notification_id = :notification AND round = :round AND channel = :channel AND state = 'DEAD'
 """)  # noqa: S608 - constants only

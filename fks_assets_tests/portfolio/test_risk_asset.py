@@ -208,6 +208,7 @@ def test_the_web_shows_the_level_the_reasons_and_a_page(desk: StoppedDesk, seen:
     assert all(value.startswith("data:") for name, value in reader.attributes if name in ("src", "href"))
     assert f"Exposure: {float(row.document['exposure_percent']):.2f} %, bounds 50 %, 80 %" in reader.labels
     assert row.level.value in reader.text and "SIMULATED" in reader.text
+    assert f"Stops watched, seven days{shown['stops watched, 7 days [%]'].value:.2f} %" in reader.text
 
 
 def test_a_bar_has_the_colour_of_its_reason(seen: Seen) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ASSET, JOB, CHECK = "portfolio_risk", "account_risk", "risk_is_bounded"
 OLDEST_MS = 3_600_000
+WATCHED_MS = 7 * 86_400_000
 FOLDER = "risk"
 _SHOWN = (
     "level",
@@ -100,6 +101,7 @@ def look_at_risk(floor: "Floor", stores: Stores, reports: Reports, name: str) ->
     from fks_assets.assets.portfolio.risk_alerts import store_risk
     from fks_assets.assets.portfolio.risk_page import risk_page
     from fks_assets.desk.protections import apply_protections
+    from fks_assets.desk.stop_proof import coverage
     from fks_assets.stores.ledger.halts import HaltScope, in_force
 
     risk = risk_now(floor, stores, name)
@@ -107,14 +109,17 @@ def look_at_risk(floor: "Floor", stores: Stores, reports: Reports, name: str) ->
     with stores.database.transaction() as connection:
         apply_protections(connection, stores.settings.protections, risk.account, at_ms=risk.at)
         halts = [halt for halt in in_force(connection, at_ms=risk.at) if halt.scope is not HaltScope.ACCOUNT or halt.name == name]
+    within = stores.settings.guard.check_within_seconds * 1000
+    watched = coverage(stores.database, risk.at - WATCHED_MS, risk.at, now_ms=risk.at, within_ms=within, account=name).percent
     badge = "SIMULATED" if stores.settings.is_simulated else None
-    saved = reports.save(f"{FOLDER}/{name}.html", risk_page(risk.document, [str(halt) for halt in halts], badge))
+    saved = reports.save(f"{FOLDER}/{name}.html", risk_page(risk.document, [str(halt) for halt in halts], badge, watched=watched))
     document = dict(risk.document)
     return AccountLook(
         rows=[{key: value for key, value in document.items() if key != "at"}],
         inputs=input_of(stores, POSITIONS, name),
         metadata={
             **{key.replace("_percent", " [%]").replace("_", " "): _shown(document[key]) for key in _SHOWN},
+            "stops watched, 7 days [%]": _shown(watched),
             "reasons": dg.MetadataValue.md(_list([reason["text"] for reason in document["reasons"]])),
             "not known": dg.MetadataValue.md(_list(document["unknown"])),
             "page": dg.MetadataValue.url(saved.url) if saved.url else dg.MetadataValue.path(str(saved.path)),

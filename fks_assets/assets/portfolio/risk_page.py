@@ -41,8 +41,10 @@ ul{margin:.1rem 0 0;padding-left:1.15rem}li+li{margin-top:.25rem}
 """
 
 
-def risk_page(document: Mapping[str, Any], halts: Sequence[str], badge: str | None) -> str:
-    """Return the page of a risk document (`risk_figures.risk_of`); `halts` are the words of those in force."""
+def risk_page(document: Mapping[str, Any], halts: Sequence[str], badge: str | None, *, watched: float | None = None) -> str:
+    """Return the page of a risk document (`risk_figures.risk_of`); `halts` are the words of those in force, `watched` is the
+    percent of the last seven days in which the stops of open positions were checked as they have to be.
+    """
     level = str(document["level"])
     body = (
         f'<section class="card verdict {level.lower()}"><b>{escape(level)}</b><div><p>{escape(_LEVEL_WORDS[level])}</p>'
@@ -50,7 +52,7 @@ def risk_page(document: Mapping[str, Any], halts: Sequence[str], badge: str | No
         f"{_figures(document)}"
         f'<section class="card"><h2>Exposure and limits</h2>{_bars(document)}</section>'
         f"{_lines('Not known', document['unknown'])}"
-        f"{_past(document)}"
+        f"{_past(document, watched)}"
         f"{_lines('No new risk', halts)}"
     )
     subtitle = (
@@ -111,7 +113,7 @@ def _bar(name: str, value: float | None, bounds: Sequence[str], usual: float, le
     )
 
 
-def _past(document: Mapping[str, Any]) -> str:
+def _past(document: Mapping[str, Any], watched: float | None) -> str:
     tail = [
         f"{_money(document[name])} {escape(str(document['quote']))} ({_percent(document[f'{name}_percent'])})"
         if document[name] is not None
@@ -124,6 +126,7 @@ def _past(document: Mapping[str, Any]) -> str:
         ("Exposure that counts after correlation", _percent(document["correlated_exposure_percent"])),
         ("Deepest drawdown", _percent(document["deepest_drawdown_percent"])),
         ("Basis", escape(str(document["statistics"]))),
+        ("Stops watched, seven days", _percent(watched)),
     )
     pairs = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     return f'<section class="card"><h2>What the past says</h2><dl class="pairs">{pairs}</dl></section>'
@@ -152,5 +155,5 @@ def _money(text: str | None, *, sign: bool = False) -> str:
     return f"{value:{'+' if sign and value else ''},.{digits}f}".replace("-", "−")
 
 
-def _percent(text: str | None) -> str:
-    return "–" if text is None else f"{float(text):.2f} %"
+def _percent(value: str | float | None) -> str:
+    return "–" if value is None else f"{float(value):.2f} %"
