@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from fks_assets.crashpoints import crashpoint
 from fks_assets.desk.cycle import AccountDesk, open_account
+from fks_assets.desk.entering import MOST_TRIES
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.prices import Moment
 from fks_assets.desk.valuing import mark_positions, take_balance
@@ -169,7 +170,10 @@ class Killed(BaseException):
 
 @dataclass
 class MortalAccount(VirtualAccount):
-    """An account whose process dies again and again, at any of its named points; the next one goes on from the ledger."""
+    """An account whose process dies again and again, at any of its named points; the next one goes on from the ledger.
+
+    At one moment it dies so often at most that an entry has a try left: the desk gives up after MOST_TRIES, a backtest never.
+    """
 
     chance: float = 0.0
     seed: int = 0
@@ -178,6 +182,7 @@ class MortalAccount(VirtualAccount):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._random = Random(self.seed)
+        self._deaths_at: Counter[int] = Counter()
 
     async def visit(self, work: "deque[tuple[int, Work]]") -> None:
         while work:
@@ -188,7 +193,8 @@ class MortalAccount(VirtualAccount):
 
     def pass_by(self, point: str) -> None:
         """Stand in for `crashpoint`."""
-        if self._random.random() < self.chance:
+        if self._random.random() < self.chance and self._deaths_at[self.now_ms] < MOST_TRIES - 1:
+            self._deaths_at[self.now_ms] += 1
             raise Killed(point)
 
 
