@@ -18,9 +18,11 @@ from fks_assets.desk.guard_case import Case, Do, Step, Tries
 from fks_assets.desk.guarding import next_step
 from fks_assets.desk.lookup import look_at
 from fks_assets.desk.placing import place
+from fks_assets.desk.price_reads import APART_MS, LARGEST_MOVE
 from fks_assets.desk.telling import tell_end, tell_step
 from fks_assets.desk.vanished import gone_orders, prove_gone
 from fks_assets.errors import Denied, ExchangeError, OrderError, StaleFence, TradingError
+from fks_assets.exchanges.orders.paper import PaperVenue
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import DealStatus, Leg
@@ -31,8 +33,6 @@ from fks_assets.stores.ledger.stops import StopState, read_stops, set_stop
 
 _log = logging.getLogger(__name__)
 MOST_STEPS = 40
-# A price that differs by more than this from the last one that was noted counts only when the venue says it a second time.
-LARGEST_MOVE = 0.2
 PAUSE_SECONDS = 2.0
 NOTHING_TRIED = Tries()
 _ENDS = (Do.WAIT, Do.SETTLED, Do.END)
@@ -211,20 +211,36 @@ def _cases(
 
 
 async def _believed(gateway: OrderGateway, case: Case) -> Quote | None:
-    """Return the quote if it is believed: a price far from the last one has to be said twice."""
+    """Return what is believed of the quote: one that is far from the last price, or by which alone the position would be left, has
+    to be said by the venue too, a second later.
+    """
     quote, position, market = case.seen, case.position, case.deal.market
     known = None if position is None else position.mark_price or position.entry_price
-    if quote is None or known is None or _is_near(quote.close, float(known)):
+    if quote is None or known is None:
         return quote
+    is_far = not _is_near(quote.close, float(known))
+    if not is_far and not _leaves_by(case, quote):
+        return quote
+    if not isinstance(gateway.venue, PaperVenue):
+        await asyncio.sleep(APART_MS / 1000)
     try:
         again = float((await gateway.venue.prices([market]))[market])
     except ExchangeError as error:
-        _log.warning("the price %r of %s is far from %s and was not confirmed: %s", quote.close, market, known, error)
+        _log.warning("the price %r of %s, %s before, was not confirmed: %s", quote.close, market, known, error)
         return None
+    later = Quote.of_price(again, quote.at_ms)
+    if not is_far:
+        follows = replace(quote, close=again, high=max(quote.high, again), low=min(quote.low, again))
+        return quote if _leaves_by(case, follows) else later
     if _is_near(again, float(known)):
         _log.warning("the price %r of %s is not believed: %s before, %r now", quote.close, market, known, again)
-        return Quote.of_price(again, quote.at_ms)
+        return later
     return quote if _is_near(again, quote.close) else None
+
+
+def _leaves_by(case: Case, quote: Quote) -> bool:
+    """Return whether the position is left because of this price, and would not be without one."""
+    return all((next_step(replace(case, quote=each)).do is Do.LEAVE) == leaves for each, leaves in ((quote, True), (None, False)))
 
 
 def _is_near(price: float, known: float) -> bool:

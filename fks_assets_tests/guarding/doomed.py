@@ -8,7 +8,7 @@ from fks_assets.desk.protect import protect
 from fks_assets.simulator.client import SimulatorClient
 from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.fences import Fence
-from fks_assets_tests.guarding.guarded_desk import Told
+from fks_assets_tests.guarding.guarded_desk import Told, quote_now
 from fks_assets_tests.orders.trading_desk import TradingDesk
 
 
@@ -33,6 +33,6 @@ def main(doomed: Doomed) -> None:
 
     async def work(gateway: OrderGateway) -> None:
         os.environ["FKS_CRASHPOINT"] = doomed.point
-        await protect(gateway, {} if doomed.told is None else {desk.market: doomed.told.quote(desk.clock())})
+        await protect(gateway, {} if doomed.told is None else {desk.market: await quote_now(gateway, desk, doomed.told)})
 
     desk.run(work, fence=doomed.fence, reconciled=False)

@@ -9,6 +9,7 @@ from typing import Any
 from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.protect import Protected, protect, protect_until_settled
 from fks_assets.exchanges.orders.paper_book import Quote
+from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import Leg, Mode, OrderStatus, Side
 from fks_assets.stores.ledger.accounts import AccountSpec, enable, mirror, read_accounts
 from fks_assets.stores.ledger.deals import Deal, read_deal, read_deals, update_deal
@@ -25,10 +26,14 @@ CANCELS = {"binance": "DELETE order", "kraken": "CancelOrder"}
 
 @dataclass(frozen=True)
 class Told:
-    """A price that the desk is told, whatever the exchange trades at; `high` is how far the price has been."""
+    """A price that the desk is told, whatever the exchange trades at; `high` is how far the price has been.
+
+    The exchange says it when it is asked again, unless the price is a lone print.
+    """
 
     close: Decimal
     high: Decimal | None = None
+    is_lone: bool = False
 
     def quote(self, at_ms: int) -> Quote:
         close, high = float(self.close), float(self.high or self.close)
@@ -114,6 +119,12 @@ def follow_jumps(gateway: OrderGateway, desk: TradingDesk) -> None:
 
 async def quote_now(gateway: OrderGateway, desk: TradingDesk, told: Told | None) -> Quote:
     if told is not None:
+
+        async def says(markets: Sequence[Market]) -> dict[Market, Decimal]:
+            return dict.fromkeys(markets, told.close)
+
+        if not told.is_lone:
+            gateway.venue.prices = says  # type: ignore[method-assign]
         return told.quote(desk.clock())
     return Quote.of_price(float((await gateway.venue.prices([desk.market]))[desk.market]), desk.clock())
 

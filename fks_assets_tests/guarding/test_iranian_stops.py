@@ -105,7 +105,7 @@ def test_the_price_reaches_the_target(desk: TradingDesk) -> None:
     guard(desk)
     level = read_deal(desk.database, deal.id).take_profit_price
     assert level is not None
-    until(desk, 300, lambda: desk.last_price() > level)
+    until(desk, 300, lambda: desk.last_price() > level * Decimal("1.001"))
     for _ in range(3):
         guard(desk)
     assert_left(desk, deal)
@@ -181,3 +181,14 @@ def test_a_process_that_dies_while_it_sells_leaves_the_rest_to_the_next_one(wall
             desk.jump(40)
         wallex.ahead_ms = desk.ahead_ms
         assert_left(desk, deal)
+
+
+def test_a_lone_print_beyond_a_level_sells_nothing(desk: TradingDesk) -> None:
+    """Issue 6, C10: a price by which alone the desk would sell has to be the venue's a second later as well."""
+    deal = enter(desk, stop="0.97", target="1.03")
+    guard(desk)
+    price = desk.last_price()
+    guard(desk, Told(price * Decimal("1.05"), is_lone=True))
+    guard(desk, Told(price * Decimal("0.95"), is_lone=True))
+    assert position_of(desk, deal).net_quantity == HELD and legs(desk, deal, Leg.EXIT) == []
+    assert told_of(desk, "stop") == []

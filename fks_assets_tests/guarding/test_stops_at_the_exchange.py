@@ -22,6 +22,7 @@ from fks_assets_tests.guarding.guarded_desk import (
     legs,
     pay_fees_in_coins,
     position_of,
+    quote_now,
     stop_of,
     told_of,
     unguarded_ms,
@@ -82,7 +83,7 @@ def test_the_price_reaches_the_target(desk: TradingDesk):
     if desk.dialect == "binance":
         until(desk, 300, lambda: not at_exchange(desk))
     else:
-        until(desk, 300, lambda: desk.last_price() > level)
+        until(desk, 300, lambda: desk.last_price() > level * Decimal("1.001"))
     for _ in range(3):
         guard(desk)
     assert position_of(desk, deal).net_quantity == 0 and at_exchange(desk) == []
@@ -219,7 +220,7 @@ def guard_without(binance: TradingDesk, told: Told | None, **lacks: bool) -> lis
 
     async def work(gateway: OrderGateway) -> list[Protected]:
         gateway.venue.features = replace(gateway.venue.features, **lacks)
-        return await protect(gateway, {} if told is None else {binance.market: told.quote(binance.clock())})
+        return await protect(gateway, {} if told is None else {binance.market: await quote_now(gateway, binance, told)})
 
     return binance.run(work)
 

@@ -21,7 +21,7 @@ KEYS = {
     "backtest": f"{TODAY}|breakout",
     "differences": "2024-02-29|technical",
     "walk_forward_windows": f"{last_month(now_ms())}|breakout",
-    **dict.fromkeys(ACCOUNT_JOBS, "main"),
+    **dict.fromkeys(sorted(ACCOUNT_JOBS), "main"),
 }
 
 
