@@ -211,8 +211,8 @@ def _cases(
 
 
 async def _believed(gateway: OrderGateway, case: Case) -> Quote | None:
-    """Return what is believed of the quote: one that is far from the last price, or by which alone the position would be left, has
-    to be said by the venue too, a second later.
+    """Return what is believed of the quote. One far from the last price, or by which alone the position would be left, has to
+    be said by the venue too, a second later.
     """
     quote, position, market = case.seen, case.position, case.deal.market
     known = None if position is None else position.mark_price or position.entry_price
