@@ -101,6 +101,7 @@ def read_status(settings: Settings) -> DeskStatus:
     except TradingError as error:
         status.problems.append(str(error))
     try:
+        status.problems += channel_problems(settings)
         status.sync = sync_reports(settings)
     except TradingError as error:
         status.problems.append(str(error))
@@ -114,6 +115,17 @@ def read_status(settings: Settings) -> DeskStatus:
             market, message = next(iter(report.blocked.items()))
             status.problems.append(f"{report.timeframe}: no signals of {_some(list(report.blocked))}; {market}: {message}")
     return status
+
+
+def channel_problems(settings: Settings) -> list[str]:
+    """Return, in words, which channels of the settings no message reaches any more."""
+    from fks_assets.resources.stores import Stores
+    from fks_assets.stores.notification_targets import read_targets
+
+    with Stores(settings).database.transaction() as connection:
+        targets = read_targets(connection)
+    found = [(name, targets[name]) for name in settings.notifications.channels if name in targets]
+    return [f"messages do not reach {name} ({target.shown}): {target.reason}" for name, target in found if target.state == "DEAD"]
 
 
 def sync_reports(settings: Settings) -> list[SyncReport]:

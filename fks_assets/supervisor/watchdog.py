@@ -1,4 +1,5 @@
-"""The watchdog: a process of its own that raises the alarm when nobody guards the stops, or the database does not answer (T5).
+"""The watchdog: a process of its own that raises the alarm when nobody guards the stops, when messages to people are not sent, or
+when the database does not answer (T5, N3).
 
 It alarms once and says once that it is over: always into FKS_HOME/alarms.log and on standard error, which `fks up` keeps as
 logs/watchdog.log, and as a message to people as soon as the database takes it.
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from fks_assets.stores.database import Database
 
 WATCHDOG_KIND = "watchdog"
-GUARD, DATABASE = "guard", "database"
+GUARD, DATABASE, SENDER = "guard", "database", "sender"
 EVERY_SECONDS = 1.0
 # The database is given this long for an answer; a server that hangs would be waited for for ever.
 ANSWER_SECONDS = 5.0
+# A message that nobody has taken up for so long will not be sent by itself.
+MUTE_MS = 600_000
 # One answer that fails may be anything; this many in a row are an outage.
 FAILURES = 2
 Result = TypeVar("Result")
@@ -32,10 +35,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look found: the guard's last heartbeat (UTC ms) and how many positions are open, or why nothing could be read."""
+    """What one look found: the guard's last heartbeat (UTC ms), how many positions are open, and since when the oldest message
+    waits that no sender has taken up; or why nothing could be read.
+    """
 
     heartbeat_ms: int | None = None
     open_positions: int = 0
+    unsent_since_ms: int | None = None
     fault: str | None = None
 
 
@@ -75,7 +81,11 @@ def decide(watch: Watch, seen: Seen, at_ms: int, settings: GuardSettings) -> tup
     if not is_silent:
         words = f"the stop guard is at work, {seen.open_positions} positions are open"
     watch, more = _switch(watch, GUARD, is_silent, words, at_ms)
-    return watch, said + more
+    since = seen.unsent_since_ms
+    is_mute = since is not None and at_ms - max(since, watch.began_ms) > MUTE_MS
+    words = f"nobody sends messages to people, the oldest waits since {iso(since)}" if is_mute else "messages are sent"
+    watch, most = _switch(watch, SENDER, is_mute, words, at_ms)
+    return watch, said + more + most
 
 
 def _guarded_at(watch: Watch, seen: Seen, settings: GuardSettings) -> int:
@@ -238,12 +248,13 @@ def is_alive(home: Path, *, within_seconds: float = 3 * ANSWER_SECONDS) -> bool:
 def read_seen(database: "Database") -> Seen:
     """Return what is in the database. Raises StoreError."""
     from fks_assets.desk.stop_guard import HEARTBEAT
+    from fks_assets.stores.deliveries import oldest_unrouted
     from fks_assets.stores.guard import count_open
     from fks_assets.stores.ledger.reconciliations import read_heartbeats
 
     with database.transaction() as connection:
         beat = read_heartbeats(connection).get(HEARTBEAT)
-        return Seen(None if beat is None else beat.at, count_open(connection))
+        return Seen(None if beat is None else beat.at, count_open(connection), oldest_unrouted(connection))
 
 
 def write_said(database: "Database", said: Sequence[Said]) -> None:

@@ -66,6 +66,15 @@ def test_a_desk_that_begins_has_a_minute_and_then_it_is_an_alarm() -> None:
     assert len(seen_once.look(NOW_MS + 20_000, beat_ms=NOW_MS + 9_000)) == 1, "it had begun, and is gone again"
 
 
+def test_messages_that_nobody_takes_up_for_ten_minutes_are_an_alarm_once_and_over_once() -> None:
+    """N3, the dead man: said by another path, into the file and on standard error, for the messages are what does not go out."""
+    watch, told = Watch(0), []
+    for at, since in ((600_000, 0), (600_001, 0), (700_000, 0), (701_000, None), (1_400_000, 900_000)):
+        watch, said = decide(watch, Seen(at, 0, since), at, GuardSettings())
+        told += [(at, each.severity, each.key) for each in said]
+    assert told == [(600_001, "URGENT", "watchdog:sender:600001"), (701_000, "INFO", "watchdog:sender:600001:over")]
+
+
 def test_a_database_that_does_not_answer_twice_is_an_alarm_and_its_return_gives_the_guard_a_moment() -> None:
     times = Times()
     assert times.look(NOW_MS, fault="refused") == []

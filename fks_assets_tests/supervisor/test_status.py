@@ -9,8 +9,9 @@ from fks_assets.settings import Settings, read_settings
 from fks_assets.stores.candle_tables import candles_table
 from fks_assets.stores.candles import PartitionId
 from fks_assets.stores.market_checks import CheckResult, record_checks
+from fks_assets.stores.notification_targets import register_target, target_died
 from fks_assets.stores.sync_status import SyncState, record_sync
-from fks_assets.supervisor.status import SyncReport, sync_reports
+from fks_assets.supervisor.status import SyncReport, channel_problems, sync_reports
 from fks_assets_tests.desk import Desk, build_desk
 from fks_assets_tests.quant.series import START_MS, synthetic
 
@@ -62,3 +63,16 @@ def test_a_market_that_gives_no_signals_is_named_with_the_reasons(desk: Desk) ->
         transaction.merge(partition, candles_table([(synthetic(1), "exchange")]), known_at_ms=START_MS)
         record_checks(transaction.connection, [CheckResult(market, "1d", "sane", "1 suspect candles")], START_MS)
     assert _report(desk.settings).blocked == {market.key: "sane: 1 suspect candles"}
+
+
+def test_a_channel_that_no_message_reaches_is_a_problem(desk: Desk, database_url: str) -> None:
+    """N3: a dead webhook is seen where a person looks, not only on the other channels."""
+    named = {"FKS_NOTIFICATIONS__CHANNELS__DISCORD__TYPE": "discord", "FKS_NOTIFICATIONS__CHANNELS__DISCORD__URL_ENV": "HOOK"}
+    settings = _told(desk, database_url, **named)
+    with desk.stores.database.transaction() as connection:
+        register_target(connection, "one", "discord", "discord.com …abcd", at_ms=LAST)
+    assert channel_problems(settings) == []
+    with desk.stores.database.transaction() as connection:
+        target_died(connection, "one", reason="HTTP 404", at_ms=LAST)
+    assert channel_problems(settings) == ["messages do not reach discord (discord.com …abcd): HTTP 404"]
+    assert channel_problems(desk.settings) == []
