@@ -1,7 +1,8 @@
 """The clock of the market × month jobs. A tick asks what is behind, not what time it is, so that a missed tick heals itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -33,16 +34,28 @@ TICKS = (
 )
 
 
+def running_schedule(
+    name: str, job: UnresolvedAssetJobDefinition, cron: str, description: str
+) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
+    """Return the decorator of a schedule that ticks by UTC and is switched on from the first start on."""
+    return dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+
+
 def build_schedule(tick: Tick, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Return the schedule of one job."""
 
-    @dg.schedule(
-        name=f"{tick.job}_schedule",
-        job=job,
-        cron_schedule=tick.cron,
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests one run over every market and the months that are behind; none while the last run is still going.",
+    @running_schedule(
+        f"{tick.job}_schedule",
+        job,
+        tick.cron,
+        "Requests one run over every market and the months that are behind; none while the last run is still going.",
     )
     def schedule(context: dg.ScheduleEvaluationContext, stores: dg.ResourceParam[Stores]) -> dg.RunRequest | dg.SkipReason:
         running = context.instance.get_runs_count(dg.RunsFilter(job_name=tick.job, statuses=IN_PROGRESS))

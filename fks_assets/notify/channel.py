@@ -9,10 +9,12 @@ import orjson
 from fks_assets.clock import now_ms
 from fks_assets.errors import InvalidInput
 from fks_assets.ids import stable_id
+from fks_assets.notify.addresses import check_url
 from fks_assets.notify.http import DEADLINE_SECONDS, Unreachable, post
 from fks_assets.notify.message import Message
 from fks_assets.notify.outcome import Answer, Outcome, Result, judged
 from fks_assets.redaction import hide
+from fks_assets.settings.notifications import DiscordChannel, SlackChannel
 
 Send = Callable[[Sequence[Message]], Awaitable[Outcome]]
 # Longer than any attempt lasts, so that a target is not taken over while it is being sent to.
@@ -61,6 +63,37 @@ class Network:
         parts = urlsplit(found)
         hide(found, parts.password, *(part for part in (parts.username or "", *parts.path.split("/")) if len(part) >= 16))
         return found
+
+
+def webhook_channel(
+    name: str,
+    kind: str,
+    rules: DiscordChannel | SlackChannel,
+    network: Network,
+    *,
+    hosts: tuple[str, ...],
+    payload: Callable[[list[Message]], object],
+) -> Channel:
+    """Return the channel of a service's webhook, which takes a JSON document at an address that is the secret.
+
+    Raises InvalidInput for an address that is missing or none of the service's.
+    """
+    url = network.secret(rules.url_env)
+    host = check_url(url, loopback=network.loopback, hosts=hosts)
+
+    async def send(messages: Sequence[Message]) -> Outcome:
+        return await send_json(url, payload(list(messages)), loopback=network.loopback, hosts=hosts)
+
+    return Channel(
+        name=name,
+        target=target_of(kind, url),
+        host=host,
+        shown=address_shown(host, url),
+        send=send,
+        takes=rules.takes,
+        per_minute=rules.per_minute,
+        backup=rules.backup,
+    )
 
 
 def address_shown(host: str, secret: str) -> str:

@@ -1,14 +1,11 @@
 """Discord: one embed a message, coloured by severity, within Discord's limits, and nobody is pinged by what a text contains."""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from fks_assets.clock import iso
-from fks_assets.notify.addresses import check_url
-from fks_assets.notify.channel import Channel, Network, address_shown, send_json, target_of
+from fks_assets.notify.channel import Channel, Network, webhook_channel
 from fks_assets.notify.message import COLOURS, Message, digest_text, digest_title, plain, shortened, utf16_length, worst
-from fks_assets.notify.outcome import Outcome
 from fks_assets.settings.notifications import DiscordChannel
 
 HOSTS = ("discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com")
@@ -21,22 +18,7 @@ _LIST = re.compile(r"^([ \t]*)([-+])", re.MULTILINE)
 
 def open_discord(name: str, rules: DiscordChannel, network: Network) -> Channel:
     """Return the channel of a webhook. Raises InvalidInput for an address that is missing or none of Discord's."""
-    url = network.secret(rules.url_env)
-    host = check_url(url, loopback=network.loopback, hosts=HOSTS)
-
-    async def send(messages: Sequence[Message]) -> Outcome:
-        return await send_json(url, discord_payload(list(messages)), loopback=network.loopback, hosts=HOSTS)
-
-    return Channel(
-        name=name,
-        target=target_of("discord", url),
-        host=host,
-        shown=address_shown(host, url),
-        send=send,
-        takes=rules.takes,
-        per_minute=rules.per_minute,
-        backup=rules.backup,
-    )
+    return webhook_channel(name, "discord", rules, network, hosts=HOSTS, payload=discord_payload)
 
 
 def discord_payload(messages: list[Message]) -> dict[str, Any]:

@@ -1,12 +1,9 @@
 """Slack: an attachment coloured by severity, in which nothing is a mention, a link or formatting."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from fks_assets.notify.addresses import check_url
-from fks_assets.notify.channel import Channel, Network, address_shown, send_json, target_of
+from fks_assets.notify.channel import Channel, Network, webhook_channel
 from fks_assets.notify.message import COLOURS, Message, digest_text, digest_title, plain, shortened, worst
-from fks_assets.notify.outcome import Outcome
 from fks_assets.settings.notifications import SlackChannel
 
 HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
@@ -15,22 +12,7 @@ TEXT_LIMIT = 3800
 
 def open_slack(name: str, rules: SlackChannel, network: Network) -> Channel:
     """Return the channel of an incoming webhook. Raises InvalidInput for an address that is missing or none of Slack's."""
-    url = network.secret(rules.url_env)
-    host = check_url(url, loopback=network.loopback, hosts=HOSTS)
-
-    async def send(messages: Sequence[Message]) -> Outcome:
-        return await send_json(url, slack_payload(list(messages)), loopback=network.loopback, hosts=HOSTS)
-
-    return Channel(
-        name=name,
-        target=target_of("slack", url),
-        host=host,
-        shown=address_shown(host, url),
-        send=send,
-        takes=rules.takes,
-        per_minute=rules.per_minute,
-        backup=rules.backup,
-    )
+    return webhook_channel(name, "slack", rules, network, hosts=HOSTS, payload=slack_payload)
 
 
 def slack_payload(messages: list[Message]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, final_errors, finished, materialization
 from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import now_ms, to_ms
 from fks_assets.errors import ExchangeError, InsufficientData, TradingError
 from fks_assets.partitions import day_of, day_partitions, day_window
@@ -158,13 +159,11 @@ def build_market_rules(settings: Settings) -> ScheduledAsset:
         tags={"dagster/max_runtime": "600"},
     )
 
-    @dg.schedule(
-        name="rules_schedule",
-        job=job,
-        cron_schedule="20 0 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests the rules of the day on which it ticks, however late that is.",
+    @running_schedule(
+        "rules_schedule",
+        job,
+        "20 0 * * *",
+        "Requests the rules of the day on which it ticks, however late that is.",
     )
     def schedule() -> dg.RunRequest:
         day = day_of(now_ms())

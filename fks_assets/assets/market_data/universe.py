@@ -7,6 +7,7 @@ import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, final_errors, finished, materialization
 from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import MILLISECONDS_PER_DAY, now_ms, to_ms
 from fks_assets.partitions import day_of, day_partitions, day_window
 from fks_assets.quant.markets import Market
@@ -94,13 +95,11 @@ def build_universe(settings: Settings) -> ScheduledAsset:
         tags={"dagster/max_runtime": "600"},
     )
 
-    @dg.schedule(
-        name=f"{ASSET}_schedule",
-        job=job,
-        cron_schedule="25 0 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests the universe of the day on which it ticks, however late that is.",
+    @running_schedule(
+        f"{ASSET}_schedule",
+        job,
+        "25 0 * * *",
+        "Requests the universe of the day on which it ticks, however late that is.",
     )
     def schedule() -> dg.RunRequest:
         day = day_of(now_ms())

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import now_ms
 from fks_assets.partitions import day_of
 from fks_assets.resources.stores import Stores
@@ -56,13 +57,11 @@ def build_ledger_audit(deps: list[str]) -> ScheduledAsset:
         tags={"dagster/max_runtime": "1800"},
     )
 
-    @dg.schedule(
-        name="audit_schedule",
-        job=job,
-        cron_schedule="30 1 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests the nightly audit of the ledger.",
+    @running_schedule(
+        "audit_schedule",
+        job,
+        "30 1 * * *",
+        "Requests the nightly audit of the ledger.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=f"{JOB}:{context.scheduled_execution_time.isoformat()}")

@@ -9,6 +9,7 @@ import dagster as dg
 from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
 from fks_assets.assets.portfolio.account_asset import TRADING_TAGS, AccountLook, build_account_asset, input_of
 from fks_assets.assets.portfolio.looks import POSITIONS
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import now_ms
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.reports import Reports
@@ -75,13 +76,11 @@ def build_portfolio_risk(settings: Settings, positions: dg.AssetsDefinition, rep
         tags={**TRADING_TAGS, "dagster/max_runtime": "120"},
     )
 
-    @dg.schedule(
-        name=f"{JOB}_schedule",
-        job=job,
-        cron_schedule="*/30 * * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests the risk of every account.",
+    @running_schedule(
+        f"{JOB}_schedule",
+        job,
+        "*/30 * * * *",
+        "Requests the risk of every account.",
     )
     def schedule(context: dg.ScheduleEvaluationContext, stores: dg.ResourceParam[Stores]) -> list[dg.RunRequest]:
         moment = context.scheduled_execution_time.isoformat()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
-from fks_assets.assets.schedules import IN_PROGRESS
+from fks_assets.assets.schedules import IN_PROGRESS, running_schedule
 from fks_assets.clock import now_ms
 from fks_assets.errors import TradingError
 from fks_assets.resources.stores import Stores
@@ -84,13 +84,11 @@ def build_positions_sensor(job: UnresolvedAssetJobDefinition, critical_path: Unr
 def build_balances_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Return the schedule that asks for the balance of every account each quarter of an hour (S2.2)."""
 
-    @dg.schedule(
-        name=f"{job.name}_schedule",
-        job=job,
-        cron_schedule="*/15 * * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests the balance of every account.",
+    @running_schedule(
+        f"{job.name}_schedule",
+        job,
+        "*/15 * * * *",
+        "Requests the balance of every account.",
     )
     def balances_schedule(context: dg.ScheduleEvaluationContext, stores: dg.ResourceParam[Stores]) -> list[dg.RunRequest]:
         moment = context.scheduled_execution_time.isoformat()

@@ -13,6 +13,7 @@ from fks_assets.assets.events import (
     raise_for_failures,
 )
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import now_ms
 from fks_assets.errors import in_words
 from fks_assets.partitions import day_of, strategy_day_partitions, strategy_day_range
@@ -119,13 +120,11 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
         tags={**RESEARCH_LANE, "dagster/max_runtime": "3000"},
     )
 
-    @dg.schedule(
-        name="backtest_schedule",
-        job=job,
-        cron_schedule="10 0 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests one run over every strategy for the day on which it ticks, ten minutes after its beginning.",
+    @running_schedule(
+        "backtest_schedule",
+        job,
+        "10 0 * * *",
+        "Requests one run over every strategy for the day on which it ticks, ten minutes after its beginning.",
     )
     def schedule() -> dg.RunRequest:
         day = day_of(now_ms())

@@ -16,6 +16,7 @@ from fks_assets.assets.events import (
     raise_for_failures,
 )
 from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import iso, now_ms
 from fks_assets.partitions import day_before, day_of, strategy_day_partitions, strategy_day_range
 from fks_assets.resources.stores import Stores
@@ -112,13 +113,11 @@ def build_live_backtest_difference(settings: Settings) -> ScheduledAsset:
         tags={"dagster/max_runtime": "3000"},
     )
 
-    @dg.schedule(
-        name="differences_schedule",
-        job=job,
-        cron_schedule="30 0 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests one run over every strategy for the day before the one on which it ticks.",
+    @running_schedule(
+        "differences_schedule",
+        job,
+        "30 0 * * *",
+        "Requests one run over every strategy for the day before the one on which it ticks.",
     )
     def schedule() -> dg.RunRequest:
         day = day_before(day_of(now_ms()))

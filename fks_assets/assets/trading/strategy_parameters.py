@@ -8,6 +8,7 @@ import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import now_ms
 from fks_assets.ids import document_hash
 from fks_assets.partitions import day_of, day_partitions
@@ -68,13 +69,11 @@ def build_strategy_parameters(settings: Settings) -> ScheduledAsset:
         tags={**RESEARCH_LANE, "dagster/max_runtime": "300"},
     )
 
-    @dg.schedule(
-        name="parameters_schedule",
-        job=job,
-        cron_schedule="5 0 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Notes the parameters in force on the day on which it ticks.",
+    @running_schedule(
+        "parameters_schedule",
+        job,
+        "5 0 * * *",
+        "Notes the parameters in force on the day on which it ticks.",
     )
     def schedule() -> dg.RunRequest:
         day = day_of(now_ms())

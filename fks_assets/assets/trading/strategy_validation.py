@@ -7,6 +7,7 @@ import dagster as dg
 
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import now_ms
 from fks_assets.ids import document_hash
 from fks_assets.partitions import day_of, day_partitions
@@ -85,13 +86,11 @@ def build_strategy_validation(settings: Settings) -> ScheduledAsset:
         tags={**RESEARCH_LANE, "dagster/max_runtime": "3000"},
     )
 
-    @dg.schedule(
-        name="validation_schedule",
-        job=job,
-        cron_schedule="0 1 * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests the validation of the day on which it ticks.",
+    @running_schedule(
+        "validation_schedule",
+        job,
+        "0 1 * * *",
+        "Requests the validation of the day on which it ticks.",
     )
     def schedule() -> dg.RunRequest:
         day = day_of(now_ms())

@@ -14,6 +14,7 @@ from fks_assets.assets.events import (
     raise_for_failures,
 )
 from fks_assets.assets.jobs import ScheduledAsset
+from fks_assets.assets.schedules import running_schedule
 from fks_assets.clock import now_ms
 from fks_assets.errors import in_words
 from fks_assets.partitions import last_month, strategy_month_partitions, strategy_month_range
@@ -105,13 +106,11 @@ def build_walk_forward(settings: Settings) -> ScheduledAsset:
         tags={"dagster/max_runtime": "6000"},
     )
 
-    @dg.schedule(
-        name="walk_forward_schedule",
-        job=job,
-        cron_schedule="40 0 1 * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests one run over every strategy for the month that has just ended.",
+    @running_schedule(
+        "walk_forward_schedule",
+        job,
+        "40 0 1 * *",
+        "Requests one run over every strategy for the month that has just ended.",
     )
     def schedule() -> dg.RunRequest:
         month = last_month(now_ms())
