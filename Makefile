@@ -25,7 +25,7 @@ test: $(STAMP) ## run all tests but the nightly ones
 nightly: $(STAMP) ## run the tests that take minutes
 	@scripts/install-chromium
 	@$(PYTEST) -n $(WORKERS) --dist loadfile -m nightly
-	@RANDOM_TESTS=1 $(PYTEST) -n $(WORKERS) --dist loadfile fks_assets_tests/{quant,stores,orders,security,imports}
+	@RANDOM_TESTS=1 $(PYTEST) -n $(WORKERS) --dist loadfile fks_assets_tests/{quant,stores,orders,security,imports,guarding,simulator}
 
 bench: $(STAMP) ## measure against the limits of this machine
 	@$(BIN)/python -m benchmarks

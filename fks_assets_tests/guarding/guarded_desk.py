@@ -99,7 +99,7 @@ def guard_on(desk: TradingDesk, *faults: dict[str, Any], seconds: float = 20.0) 
     return desk.run(work)
 
 
-def until(desk: TradingDesk, seconds: float, done: Callable[[], object], times: int = 400) -> None:
+def until(desk: TradingDesk, seconds: float, done: Callable[[], object], times: int = 4000) -> None:
     """Let time pass, without the desk, until something is so at the exchange."""
     for _ in range(times):
         if done():

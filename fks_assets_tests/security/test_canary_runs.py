@@ -139,6 +139,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.nightly
 def test_failing_runs_leave_no_secret_in_events_logs_files_databases_or_output(
     desk: StoppedDesk, loud: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,10 +15,11 @@ from fks_assets.simulator.trading.core import TradingCore
 from fks_assets.simulator.trading.money import EXACT, whole
 from fks_assets.simulator.trading.oracle import dump
 from fks_assets.simulator.trading.orders import NewOrder, Order, OrderType, Refused, Side, TimeInForce
+from fks_assets_tests.amounts import tries
 
 NOW = 1_763_697_723_456
 MINUTE, DAY = 60_000, 86_400_000
-ORDERS = 20_000
+ORDERS = tries(5_000, 20_000)
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"fill_model": "last"},

@@ -147,11 +147,11 @@ def _number(text: str | None) -> float | None:
 
 
 def _money(text: str | None, *, sign: bool = False) -> str:
-    """Return an amount for people, with at least five digits that count; figures of programs are in the document."""
+    """Return an amount for people, in cents, and to the millionth below one; figures of programs are in the document."""
     if text is None:
         return "–"
     value = float(text)
-    digits = 2 if abs(value) >= 100 or not value else 6
+    digits = 2 if abs(value) >= 1 or not value else 6
     return f"{value:{'+' if sign and value else ''},.{digits}f}".replace("-", "−")
 
 

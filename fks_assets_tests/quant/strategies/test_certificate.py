@@ -93,6 +93,7 @@ def test_each_of_the_eight_planted_cheats_is_caught_with_what_it_said_with_and_w
     assert all(part in first.words for part in (f"row {first.row} (", "action is ", *first.said, " with "))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("cheat", planted.RARE_CHEATS, ids=lambda cheat: cheat.__name__)
 def test_a_cheat_that_acts_in_a_few_of_ten_thousand_candles_is_caught(cheat):
     certificate = certificates("rare")[cheat.__name__]
