@@ -26,7 +26,30 @@ if threading.current_thread() is threading.main_thread():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 _TEMPLATE = "fks_template"
+# A worker takes a file at a time: what lasts longest goes first, or the others wait for it at the end.
+_LONGEST = (
+    "stores/ledger/test_ledger_machine.py",
+    "supervisor/test_whole_desk.py",
+    "stores/ledger/test_concurrent_books.py",
+    "quant/strategies/test_certificate.py",
+    "guarding/test_iranian_stops.py",
+    "orders/test_crashes.py",
+    "scenarios/test_ninety_days.py",
+    "scenarios/test_ideas_at_the_desk.py",
+    "supervisor/test_processes.py",
+    "web/test_web_ui.py",
+    "guarding/test_stops_at_the_exchange.py",
+    "trading/test_trading_assets.py",
+    "simulator/test_trading_properties.py",
+)
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within a file stays."""
+    tests = Path(__file__).parent
+    place = {tests / name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

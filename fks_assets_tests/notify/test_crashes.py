@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def heard(desk: ToldDesk) -> tuple[set[str], int]:
 def kill_and_recover(desk: ToldDesk, processes: Any, url: str, point: str, rounds: int, skips: int = 3) -> int:
     """Let a sender die at a point in each round, with three new messages, then let one live; return how many died."""
     ahead, deaths = 0, 0
+    desk.hooks.clock = lambda: time.monotonic() + ahead / 1000
     for number in range(rounds):
         for letter in "abc":
             desk.tell(f"{number}{letter}")
