@@ -112,10 +112,14 @@ def test_the_rare_cheats_are_rare():
 @pytest.mark.parametrize(("cheat", "kind"), OTHER_CHEATS.items(), ids=lambda each: getattr(each, "__name__", each))
 def test_what_else_a_strategy_may_not_do_is_named(cheat, kind):
     certificate = certificates("others")[cheat.__name__]
+    found = {finding.kind for finding in certificate.findings}
     assert not certificate.passed
-    assert kind in [finding.kind for finding in certificate.findings], certificate.findings
-    if kind != "future":
-        assert not [finding for finding in certificate.findings if finding.kind == "future"]
+    if cheat is planted.Dice:
+        # Real chance: it may say the same twice, and something else when candles follow.
+        assert found & {"repetition", "future"}, certificate.findings
+        return
+    assert kind in found, certificate.findings
+    assert kind == "future" or "future" not in found
 
 
 @pytest.mark.parametrize("name", honest_runs())
