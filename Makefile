@@ -20,12 +20,12 @@ down: $(STAMP) ## stop the desk
 
 test: $(STAMP) ## run all tests but the nightly ones
 	@scripts/install-chromium
-	@$(PYTEST) -n $(WORKERS) --dist loadfile
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 nightly: $(STAMP) ## run the tests that take minutes
 	@scripts/install-chromium
-	@$(PYTEST) -n $(WORKERS) --dist loadfile -m nightly
-	@RANDOM_TESTS=1 $(PYTEST) -n $(WORKERS) --dist loadfile fks_assets_tests/{quant,stores,orders,security,imports,guarding,simulator}
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m nightly
+	@RANDOM_TESTS=1 $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder fks_assets_tests/{quant,stores,orders,security,imports,guarding,simulator}
 
 bench: $(STAMP) ## measure against the limits of this machine
 	@$(BIN)/python -m benchmarks

@@ -108,6 +108,16 @@ def until(desk: TradingDesk, seconds: float, done: Callable[[], object], times: 
     raise AssertionError(f"not within {seconds * times:g} s")
 
 
+def guard_until_left(desk: TradingDesk, deal: Deal, rounds: int = 60) -> None:
+    """Guard, with minutes between, until nothing is held: the price that a level asks for has to be there a second later too."""
+    for _ in range(rounds):
+        guard(desk)
+        if position_of(desk, deal).net_quantity == 0:
+            break
+        desk.jump(120)
+    guard(desk)
+
+
 def follow_jumps(gateway: OrderGateway, desk: TradingDesk) -> None:
     """Let the venue ask for the exchange's time before each call: it goes by a clock of its own, which does not jump."""
 

@@ -18,6 +18,7 @@ from fks_assets_tests.guarding.guarded_desk import (
     enter,
     faults_of,
     guard,
+    guard_until_left,
     leave,
     legs,
     pay_fees_in_coins,
@@ -84,8 +85,7 @@ def test_the_price_reaches_the_target(desk: TradingDesk):
         until(desk, 300, lambda: not at_exchange(desk))
     else:
         until(desk, 300, lambda: desk.last_price() > level * Decimal("1.001"))
-    for _ in range(3):
-        guard(desk)
+    guard_until_left(desk, deal)
     assert position_of(desk, deal).net_quantity == 0 and at_exchange(desk) == []
     assert [order.executed_quantity for order in legs(desk, deal, Leg.STOP)] == [0]
     price = position_of(desk, deal).exit_price
