@@ -260,7 +260,8 @@ def test_an_answer_without_end_is_left_after_its_bound(dialect: str):
         outcome = asyncio.run(with_venue(dialect, server.url, work, profile={"body_limit_bytes": limit}))
         grown = psutil.Process().memory_info().rss - before
     assert outcome == Unknown(f"{dialect} {server.sent[-1].endpoint} answered more than {limit} bytes")
-    assert grown < 100 * 2**20
+    # The server is in this process and may hold its answer twice; a client that took it in would hold it too.
+    assert grown < 160 * 2**20
 
 
 @DIALECTS
