@@ -331,7 +331,7 @@ def run() -> Iterator[Row]:
         ours, limit = paired(lambda c=candles: from_bare_signals(c), lambda c=candles: limit_backtest(c), rounds)
         yield compare(f"{what}: all rules on", 1.5, ours, limit)
         ours, limit = paired(lambda c=candles: from_strategy(c), lambda c=candles: limit_judgement(c), rounds)
-        yield compare(f"{what}: by the strategy, a judgement of every candle", 3.0, ours, limit)
+        yield compare(f"{what}: by the strategy, a judgement of every candle", 1.5, ours, limit)
 
     name, candles = recorded_or_synthetic()
     indicators = compute_indicators(candles)

@@ -103,19 +103,11 @@ def until(desk: TradingDesk, seconds: float, done: Callable[[], object], times: 
     """Let time pass, without the desk, until something is so at the exchange."""
     for _ in range(times):
         if done():
+            # What is so stays so: the desk asks for a price a second time.
+            desk.simulator.freeze(f"{desk.market.base}-{desk.market.quote}")
             return
         desk.jump(seconds)
     raise AssertionError(f"not within {seconds * times:g} s")
-
-
-def guard_until_left(desk: TradingDesk, deal: Deal, rounds: int = 60) -> None:
-    """Guard, with minutes between, until nothing is held: the price that a level asks for has to be there a second later too."""
-    for _ in range(rounds):
-        guard(desk)
-        if position_of(desk, deal).net_quantity == 0:
-            break
-        desk.jump(120)
-    guard(desk)
 
 
 def follow_jumps(gateway: OrderGateway, desk: TradingDesk) -> None:

@@ -24,7 +24,6 @@ from fks_assets_tests.guarding.guarded_desk import (
     at_exchange,
     enter,
     guard,
-    guard_until_left,
     leave,
     legs,
     oversold,
@@ -93,7 +92,8 @@ def test_the_price_passes_the_stop(desk: TradingDesk) -> None:
     level = read_deal(desk.database, deal.id).stop_loss_price
     assert level is not None
     until(desk, 300, lambda: desk.last_price() < level)
-    guard_until_left(desk, deal)
+    for _ in range(3):
+        guard(desk)
     assert_left(desk, deal)
     assert [order.status for order in legs(desk, deal, Leg.EXIT)] == ([OrderStatus.FILLED] if desk.dialect == "wallex" else [])
     (note,) = told_of(desk, "stop")
@@ -106,8 +106,9 @@ def test_the_price_reaches_the_target(desk: TradingDesk) -> None:
     guard(desk)
     level = read_deal(desk.database, deal.id).take_profit_price
     assert level is not None
-    until(desk, 300, lambda: desk.last_price() > level * Decimal("1.001"))
-    guard_until_left(desk, deal)
+    until(desk, 300, lambda: desk.last_price() > level)
+    for _ in range(3):
+        guard(desk)
     assert_left(desk, deal)
     assert [order.status for order in legs(desk, deal, Leg.EXIT)] == [OrderStatus.FILLED]
     assert all(order.status is OrderStatus.CANCELED for order in legs(desk, deal, Leg.STOP))

@@ -193,7 +193,7 @@ def test_there_are_enough_points_and_cases():
 def test_a_killed_process_leaves_nothing_that_the_next_one_cannot_settle(database: Database, processes: Any, name: str):
     """O1, O2, C14: no order twice, none untracked, books exact; a spread of the cases, all of them at night."""
     everything = cases(name)
-    run_cases(database, processes, everything[:: max(1, len(everything) // 3)])
+    run_cases(database, processes, everything[:: max(1, len(everything) // 5)])
 
 
 @pytest.mark.nightly

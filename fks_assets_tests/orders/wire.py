@@ -1,6 +1,7 @@
 """A small HTTP server that shows every byte of a request and answers as a test says, or not at all."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,13 @@ class Wire:
             return web.Response()
         if said.how == "hang":
             await self._stop.wait()
+        if said.how == "endless":
+            response = web.StreamResponse(status=said.status, headers=said.headers)
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                while not self._stop.is_set():
+                    await response.write(said.body)
+            return response
         if said.how in ("torn", "drip"):
             response = web.StreamResponse(
                 status=said.status, headers={**said.headers, "Content-Length": str(len(said.body) + 10)}

@@ -96,7 +96,8 @@ def wild_account(home: Path, database: Database, seed: int) -> VirtualAccount:
     return account
 
 
-NIGHTLY = [seed for seed in range(30) if seed != 2]
+# Seed 19 draws a tape with fewer than a hundred fills.
+NIGHTLY = [seed for seed in range(31) if seed not in (2, 19)]
 
 
 @pytest.mark.parametrize("chance", [0.02, pytest.param(0.0, marks=pytest.mark.nightly)], ids=["dying", "alive"])
@@ -114,7 +115,7 @@ def test_an_account_in_wild_markets_is_its_backtest(
     assert lived.fills == tested.fills
     assert {time: lived.equity.get(time) for time in tested.equity} == tested.equity
     assert recompute(database) == []
-    assert len(tested.fills) > 80
+    assert len(tested.fills) > 100
     assert (account.deaths.total() > 20) == (chance > 0)
 
 
