@@ -25,6 +25,9 @@ SIDES = {BUY: "BUY", HOLD: "HOLD", SELL: "SELL"}
 
 Word = dict[str, Any]
 
+# Others that are asked for the word of the same candles, before a difference is the future's and not chance.
+ASKED_AGAIN = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -164,6 +167,12 @@ class Examination:
     def _add_future(self, without: Mapping[str, np.ndarray], later: Mapping[str, np.ndarray], known: int) -> None:
         cut = len(without["action"]) - 1
         cases = f"with the candles up to row {known}", f"with those up to row {cut} only"
+        if difference_in_words("future", self.candles, later, without, cases) is not None:
+            # Chance differs as the future does, but then others of the same parameters also differ among themselves.
+            past, cls = self.candles.slice(0, cut + 1), type(self.strategy)
+            words = [columns_of(self._evaluate(past, strategy=cls(self.strategy.parameters))) for _ in range(ASKED_AGAIN)]
+            for word in words[1:]:
+                self._end_with("repetition", words[0], word, ("by one instance", "by another of the same parameters"))
         self._end_with("future", later, without, cases)
 
     def _end_with(
