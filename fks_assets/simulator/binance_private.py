@@ -79,20 +79,21 @@ def replace_order(exchange: SimulatedExchange, account: Account, params: Params)
     if mode not in _MODES:
         raise Refusal(binance_error(-1145, "Invalid cancelReplaceMode"))
     core = exchange.trading
-    core.check_rules(request)
-    named = {"orderId": params.get("cancelOrderId", ""), "origClientOrderId": params.get("cancelOrigClientOrderId", "")}
-    try:
-        order = _found(exchange, account, request.instrument, {name: value for name, value in named.items() if value})
-        ended: Any = _cancel(exchange, account, order, params, "cancelNewClientOrderId")
-        is_cancelled = True
-    except Refused:
-        ended, is_cancelled = {"code": -2011, "msg": "Unknown order sent."}, False
-    begun, result = None, "NOT_ATTEMPTED"
-    if is_cancelled or mode == "ALLOW_FAILURE":
+    with core.at_one_moment():
+        core.check_rules(request)
+        named = {"orderId": params.get("cancelOrderId", ""), "origClientOrderId": params.get("cancelOrigClientOrderId", "")}
         try:
-            begun, result = placed(core.place(account, request), kind, core.now_ms), "SUCCESS"
-        except Refused as refused:
-            begun, result = orjson.loads(refusal_of(refused).body), "FAILURE"
+            order = _found(exchange, account, request.instrument, {name: value for name, value in named.items() if value})
+            ended: Any = _cancel(exchange, account, order, params, "cancelNewClientOrderId")
+            is_cancelled = True
+        except Refused:
+            ended, is_cancelled = {"code": -2011, "msg": "Unknown order sent."}, False
+        begun, result = None, "NOT_ATTEMPTED"
+        if is_cancelled or mode == "ALLOW_FAILURE":
+            try:
+                begun, result = placed(core.place(account, request), kind, core.now_ms), "SUCCESS"
+            except Refused as refused:
+                begun, result = orjson.loads(refusal_of(refused).body), "FAILURE"
     found = {
         "cancelResult": "SUCCESS" if is_cancelled else "FAILURE",
         "newOrderResult": result,

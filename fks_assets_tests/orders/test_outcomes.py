@@ -230,7 +230,7 @@ def test_nothing_is_signed_while_the_clocks_disagree(dialect: str, skew_ms: int)
 
     # Kraken tells the second; the middle of it is taken.
     told = NOW_MS + (500 if dialect == "kraken" else 0)
-    with wire(clocked(dialect, lambda sent: Said(accepted_body(dialect, sent)))) as server:
+    with wire(clocked(dialect, lambda sent: Said(accepted_body(dialect, sent)), lambda: NOW_MS)) as server:
         outcome = asyncio.run(with_venue(dialect, server.url, work, wall_ms=lambda: told + skew_ms))
         assert {each.endpoint for each in server.sent} == {"time" if dialect == "binance" else "Time"}
     assert isinstance(outcome, Denied)
@@ -244,7 +244,7 @@ def test_a_small_difference_of_the_clocks_does_not_stop_trading(skew_ms: int):
     async def work(venue: Any) -> Any:
         return await venue.place(an_order("binance"), await venue.ready())
 
-    with wire(clocked("binance", lambda sent: Said(accepted_body("binance", sent)))) as server:
+    with wire(clocked("binance", lambda sent: Said(accepted_body("binance", sent)), lambda: NOW_MS)) as server:
         asyncio.run(with_venue("binance", server.url, work, wall_ms=lambda: NOW_MS + skew_ms))
         assert NOW_MS <= int(server.of("order")[0].params["timestamp"]) < NOW_MS + 3000
 

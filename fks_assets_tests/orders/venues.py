@@ -22,6 +22,7 @@ NOW_MS = 1_763_683_200_000  # 2025-11-21 00:00:00 UTC
 SECRET = base64.b64encode(b"canary-secret-of-an-account").decode()
 KEY = ApiKey("canary-key", SECRET)
 VENUES: dict[str, type[BinanceVenue] | type[KrakenVenue]] = {"binance": BinanceVenue, "kraken": KrakenVenue}
+_BEGAN = time.monotonic()
 MARKETS = {"binance": Market("BTC", "USDT", "binance"), "kraken": Market("BTC", "USD", "kraken")}
 
 
@@ -64,15 +65,20 @@ def an_order(dialect: str, type_: OrderType = OrderType.MARKET, side: Side = Sid
     )
 
 
-def clock_answer(dialect: str, now_ms: int = NOW_MS) -> Said:
+def passing_ms() -> int:
+    """Return the one time of exchange and machine, which goes on: neither waits for a busy machine."""
+    return NOW_MS + round((time.monotonic() - _BEGAN) * 1000)
+
+
+def clock_answer(dialect: str, now_ms: int) -> Said:
     if dialect == "kraken":
         return Said(orjson.dumps({"error": [], "result": {"unixtime": now_ms // 1000, "rfc1123": ""}}))
     return Said(orjson.dumps({"serverTime": now_ms}))
 
 
-def clocked(dialect: str, script: Callable[[Sent], Said]) -> Callable[[Sent], Said]:
+def clocked(dialect: str, script: Callable[[Sent], Said], now_ms: Callable[[], int] = passing_ms) -> Callable[[Sent], Said]:
     """Return a script that tells the time and leaves everything else to another."""
-    return lambda sent: clock_answer(dialect) if sent.endpoint in ("time", "Time") else script(sent)
+    return lambda sent: clock_answer(dialect, now_ms()) if sent.endpoint in ("time", "Time") else script(sent)
 
 
 async def with_venue(dialect: str, url: str, work: Callable[[Any], Coroutine[Any, Any, Any]], **options: Any) -> Any:
@@ -80,9 +86,7 @@ async def with_venue(dialect: str, url: str, work: Callable[[Any], Coroutine[Any
     profile = ExchangeProfile(
         dialect, dialect, url, **{"deadline_seconds": 3.0, "patience_seconds": 2.0, **options.pop("profile", {})}
     )
-    started = time.monotonic()
-    # It goes on while the exchange's does: a busy machine takes its time.
-    options = {"wall_ms": lambda: NOW_MS + round((time.monotonic() - started) * 1000), **options}
+    options = {"wall_ms": passing_ms, **options}
     async with VENUES[dialect](profile, KEY, options.pop("budgets", budgets()), [MARKETS[dialect]], **options) as venue:
         return await work(venue)
 

@@ -1,10 +1,14 @@
 """The matching core on candles written by hand; all expected amounts are worked out beside the test."""
 
+import itertools
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from fks_assets.simulator.binance_private import replace_order
+from fks_assets.simulator.clock import SimulatedClock
+from fks_assets.simulator.exchange import SimulatedExchange
 from fks_assets.simulator.trading.orders import OrderType, Reason, Refused, Side, Status, TimeInForce
 from fks_assets_tests.simulator.trading_bench import HOUR, START, THIRD, Bench
 
@@ -24,6 +28,21 @@ def refusal(bench: Bench, *order: object, **more: object) -> Reason:
     with pytest.raises(Refused) as refused:
         bench.place(*order, **more)  # type: ignore[arg-type]
     return refused.value.reason
+
+
+def test_both_halves_of_a_replacement_happen_at_one_moment(tmp_path: Path) -> None:
+    """O4: though the clock goes on a millisecond whenever it is read, there is none without an order."""
+    readings = itertools.count()
+    bench = Bench(tmp_path, [FALL], SimulatedClock(START, 1.0, lambda: next(readings) / 1000))
+    exchange = SimulatedExchange(bench.core.source, bench.clock)
+    exchange.trading = bench.core
+    before = bench.place(SELL, LIMIT, "1", price="150")
+    asked = {"symbol": "ABCUSDT", "side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "151"}
+    named = {"cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrderId": str(before.number)}
+    assert replace_order(exchange, bench.account, {**asked, **named}).status == 200
+    after = bench.core.all_orders(bench.account, "ABC-USDT")[-1]
+    assert (before.status, after.status) == (Status.CANCELED, Status.NEW)
+    assert before.placed_ms < before.updated_ms == after.placed_ms < bench.core.now_ms
 
 
 def test_a_market_order_moves_money_and_pays_its_fee_in_what_it_receives(bench: Bench) -> None:

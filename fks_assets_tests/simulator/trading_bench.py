@@ -20,13 +20,19 @@ _AMOUNTS = ("price", "stop_price", "quote_quantity", "trailing")
 class Bench:
     """One market ABC-USDT (tick 0.01, lot 0.001, last price at all prices' fill) with hourly candles; an account `sim-a`."""
 
-    def __init__(self, directory: Path, candles: list[tuple[float, float, float, float]], **settings: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        candles: list[tuple[float, float, float, float]],
+        clock: SimulatedClock | None = None,
+        **settings: Any,
+    ) -> None:
         rows = [[START + i * HOUR, *prices, 100.001] for i, prices in enumerate(candles)]
         # A candle far away from all others fixes the market's steps.
         rows.append([START + 1000 * HOUR, 99.99, 99.99, 99.99, 99.99, 1.001])
         (directory / "ABC_USDT-1h.json").write_text(json.dumps(rows))
         source = ReplayedMarkets(directory)
-        self.clock = SimulatedClock(START, 0)
+        self.clock = clock or SimulatedClock(START, 0)
         self.core = TradingCore(source, self.clock)
         self.core.configure(self.core.settings.changed({"fill_model": "last", **settings}))
         self.market = source.instruments["ABC-USDT"]

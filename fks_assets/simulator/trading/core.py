@@ -4,7 +4,8 @@ Nothing runs by itself: every call first lets happen what the price did since th
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 
@@ -81,6 +82,17 @@ class TradingCore:
                 self._late_ms = None
         self._execution.match(now)
         self._at_ms = now
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Let all that is done within happen at the same time, as the parts of one request do."""
+        self.advance()
+        before = self._late_ms
+        self._late_ms = self._at_ms
+        try:
+            yield
+        finally:
+            self._late_ms = before
 
     def run_later(self, due_ms: int, run: Callable[[], None]) -> None:
         """Have something done at a later simulated time, as if a request arrived then."""

@@ -130,7 +130,8 @@ def test_rows_that_were_swapped_between_accounts_do_not_open(stored: Database, k
     with pytest.raises(StoreError, match="does not belong to main on kraken"):
         opened(stored, keys)
     with stored.transaction() as connection:
-        connection.execute(sa.text("UPDATE credentials SET exchange = 'binance', ciphertext = set_byte(ciphertext, 3, 0)"))
+        changed = "exchange = 'binance', ciphertext = set_byte(ciphertext, 3, get_byte(ciphertext, 3) # 1)"
+        connection.execute(sa.text(f"UPDATE credentials SET {changed}"))
     with pytest.raises(StoreError, match="or was changed"):
         opened(stored, keys)
 
