@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -33,22 +33,23 @@ _SECRET_VARIABLE = re.compile(r"SECRET|PASSW|CREDENTIAL|(API|ACCESS|PRIVATE)_?KE
 _OF_OS_ERRORS = ("strerror", "filename", "filename2")
 _formatter = logging.Formatter()
 _lock = threading.Lock()
+_known: set[str] = set()
 _forms: tuple[str, ...] = ()
-_pattern: re.Pattern[str] | None = None
+_is_watching = False
 
 
 def hide(*secrets: str | None) -> None:
     """Leave these secrets out of whatever this process logs or raises from now on, and let it leave no core dump."""
-    global _forms, _pattern
+    global _forms, _is_watching
     with _lock:
-        if _pattern is None:
+        if not _is_watching:
             _forbid_core_dumps()
             _watch_logs()
-        new = {form for secret in secrets if secret and len(secret) >= SHORTEST_SECRET for form in forms_of(secret)}
-        if _pattern is None or not new.issubset(_forms):
-            # Longest first: a part of a secret may be a form of another.
-            _forms = tuple(sorted({*_forms, *new}, key=len, reverse=True))
-            _pattern = re.compile("|".join(map(re.escape, _forms)) or r"(?!)")
+            _is_watching = True
+        new = {form for secret in secrets if secret and len(secret) >= SHORTEST_SECRET for form in forms_of(secret)} - _known
+        if new:
+            _known.update(new)
+            _forms = (*_forms, *new)
 
 
 def forms_of(secret: str) -> set[str]:
@@ -68,9 +69,8 @@ def forms_of(secret: str) -> set[str]:
 
 def redacted(text: str) -> str:
     """Return the text with `[hidden]` in the place of every known secret, and of passwords and webhooks in URLs."""
-    # Searches for single strings are far faster than patterns, and pictures of charts are long.
-    if _pattern is not None and any(form in text for form in _forms):
-        text = _pattern.sub(HIDDEN, text)
+    if found := _longest_first(text, _forms):
+        text = re.sub("|".join(map(re.escape, found)), HIDDEN, text)
     if "://" in text and "@" in text:
         text = _USER_INFO.sub(rf"\1:{HIDDEN}@", text)
     if "://" in text and "hook" in text.lower():
@@ -91,7 +91,7 @@ def redacted_json(text: str) -> str:
 def redacted_body(body: bytes, *more: str) -> bytes:
     """Return an answer's bytes without the known secrets and without `more`, for what is passed on of it in messages."""
     text = body.decode("latin-1")
-    for form in (*_forms, *(form for secret in more for form in forms_of(secret))):
+    for form in _longest_first(text, (*_forms, *(form for secret in more for form in forms_of(secret)))):
         text = text.replace(form, HIDDEN)
     return text.encode("latin-1")
 
@@ -135,6 +135,14 @@ def no_secrets_in_errors() -> Iterator[None]:
 def public_environment(environment: Mapping[str, str], *keep: str) -> dict[str, str]:
     """Return an environment for a process that needs no secret: without the variables whose names speak of one."""
     return {name: value for name, value in environment.items() if name in keep or not _SECRET_VARIABLE.search(name)}
+
+
+def _longest_first(text: str, forms: Iterable[str]) -> list[str]:
+    """Return which forms are in a text; a part of a secret may be a form of another.
+
+    Searches for single strings are far faster than one pattern of all, and pictures of charts are long.
+    """
+    return sorted((form for form in forms if form in text), key=len, reverse=True)
 
 
 def _redacted_value(value: Any) -> Any:

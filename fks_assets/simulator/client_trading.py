@@ -53,6 +53,10 @@ class TradingOracle(ABC):
         """Return what an account is worth in the quote currency at the last prices."""
         return Decimal(self._call("GET", "/trading/equity", {"key": key, "quote": quote})["equity"])
 
+    def price(self, symbol: str) -> Decimal:
+        """Return the last price of a market that its public data tell now."""
+        return Decimal(self._call("GET", "/trading/price", {"symbol": symbol})["price"])
+
     def orders(self, **filters: str) -> list[dict[str, Any]]:
         """Return every order ever accepted; filter by account, symbol, client_id, status or origin (api, human)."""
         return self._call("GET", "/trading/orders", filters)["orders"]

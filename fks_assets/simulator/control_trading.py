@@ -14,6 +14,8 @@ from fks_assets.simulator.answers import JSON
 from fks_assets.simulator.control import Levers, control_page
 from fks_assets.simulator.exchange import SimulatedExchange
 from fks_assets.simulator.instruments import Instrument
+from fks_assets.simulator.rendering import decimal_text
+from fks_assets.simulator.source import last_price
 from fks_assets.simulator.trading.accounts import Account
 from fks_assets.simulator.trading.money import text
 from fks_assets.simulator.trading.oracle import books, dump, duplicates, equity_of
@@ -31,6 +33,7 @@ def trading_routes(exchange: SimulatedExchange) -> list[Route]:
         ("accounts", "POST", _add_account),
         ("balances", "POST", _adjust),
         ("equity", "GET", _equity),
+        ("price", "GET", _price),
         ("orders", "GET", _orders),
         ("orders", "POST", _place),
         ("orders/cancel", "POST", _cancel),
@@ -97,6 +100,12 @@ def _equity(exchange: SimulatedExchange, request: Request, sent: Any) -> Any:
     account = exchange.trading.accounts.get(request.query_params.get("key", ""))
     quote = request.query_params.get("quote", "USDT")
     return {"key": account.key, "quote": quote, "equity": text(equity_of(exchange.trading, account, quote), 0)}
+
+
+def _price(exchange: SimulatedExchange, request: Request, sent: Any) -> Any:
+    instrument = _instrument(exchange, _wanted(request, ("symbol",)))
+    ticks = last_price(exchange.source, instrument, exchange.seen_ms(instrument))
+    return {"symbol": instrument.symbol, "price": decimal_text(ticks, instrument.price_decimals, instrument.price_decimals)}
 
 
 def _orders(exchange: SimulatedExchange, request: Request, sent: Any) -> Any:

@@ -100,12 +100,13 @@ def guard_on(desk: TradingDesk, *faults: dict[str, Any], seconds: float = 20.0) 
 
 
 def until(desk: TradingDesk, seconds: float, done: Callable[[], object], times: int = 4000) -> None:
-    """Let time pass, without the desk, until something is so at the exchange."""
+    """Let time pass, without the desk, until something is so at the exchange. The price stands still afterwards."""
+    symbol = f"{desk.market.base}-{desk.market.quote}"
     for _ in range(times):
+        desk.simulator.freeze(symbol)
         if done():
-            # What is so stays so: the desk asks for a price a second time.
-            desk.simulator.freeze(f"{desk.market.base}-{desk.market.quote}")
             return
+        desk.simulator.freeze(symbol, resume=True)
         desk.jump(seconds)
     raise AssertionError(f"not within {seconds * times:g} s")
 

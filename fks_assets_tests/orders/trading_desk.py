@@ -175,10 +175,8 @@ class TradingDesk:
         )
 
     def last_price(self, market: Market | None = None) -> Decimal:
-        """Return the exchange's last price, by a candle of the oracle."""
-        symbol = f"{(market or self.market).base}-{(market or self.market).quote}"
-        now = self.simulator.clock()["now_ms"]
-        return Decimal(repr(float(self.simulator.candles(symbol, "1m", now - 600_000).close[-1])))
+        """Return the exchange's last price, by the oracle."""
+        return self.simulator.price(f"{(market or self.market).base}-{(market or self.market).quote}")
 
     def orders(self) -> list[Order]:
         return read_orders(self.database, account=self.account)
