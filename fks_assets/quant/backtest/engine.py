@@ -65,7 +65,21 @@ class Run:
         for record, beginning in self.beginning:
             record[:] = beginning
         self.refused.fill(0)
-        simulate(
+        simulate(*self._arguments(signals, legs))
+
+    def simulate_each(self, signals: Signals, each_leg: np.ndarray, daily_rows: np.ndarray, figures: np.ndarray) -> None:
+        """Make a pass for each of these LEG records in a book of one leg, and write summary.FIGURES of each into its row.
+
+        `daily_rows` are the places of each UTC day's last equity, -1 for the base.
+        """
+        from fks_assets.quant.backtest.passes import simulate_each
+
+        passes = self._arguments(signals, np.empty(1, layout.LEG))
+        beginnings = (beginning for _, beginning in self.beginning)
+        simulate_each(*passes, *beginnings, each_leg, self.book.rules.initial_cash, daily_rows, figures)
+
+    def _arguments(self, signals: Signals, legs: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (
             *self.market.columns,
             signals.row,
             signals.side,

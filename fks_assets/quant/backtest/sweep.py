@@ -16,7 +16,7 @@ import numpy as np
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import Run
-from fks_assets.quant.backtest.layout import LEG_RULES
+from fks_assets.quant.backtest.layout import LEG, LEG_RULES
 from fks_assets.quant.backtest.packing import Market, pack_legs, pack_market, pack_signals, rule_values
 from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
 from fks_assets.quant.performance_series import daily_curve
@@ -98,23 +98,20 @@ def _run_part(
     figures: np.ndarray,
     rows: Sequence[int],
 ) -> None:
-    from fks_assets.quant.backtest.summary import summarise
-
     columns = signals_of(combinations[rows[0]])
     signals, step = pack_signals(columns), series.timeframe.milliseconds
-    run: Run | None = None
-    partial_exits: tuple[PartialExit, ...] = ()
+    groups: dict[tuple[PartialExit, ...], list[tuple[int, LegRules]]] = {}
     for row in rows:
         rules = rules_of(combinations[row])
-        if run is None or rules.partial_exits != partial_exits:
-            partial_exits = rules.partial_exits
-            book = Book((Leg(strategy, series, columns, rules),), book_rules)
-            legs, partials = pack_legs(book, (0,), (len(signals),))
-            where = legs[0].tolist()[: -len(LEG_RULES)]
-            run = Run(book, market, legs, partials, only_figures=True)
-        legs[0] = (*where, *rule_values(rules, step))
-        run.simulate(signals, legs)
-        summarise(run.equity, book_rules.initial_cash, daily_rows, run.trades, int(run.account["trades"][0]), figures[row])
+        groups.setdefault(rules.partial_exits, []).append((row, rules))
+    for group in groups.values():
+        book = Book((Leg(strategy, series, columns, group[0][1]),), book_rules)
+        first, partials = pack_legs(book, (0,), (len(signals),))
+        where = first[0].tolist()[: -len(LEG_RULES)]
+        legs = np.array([(*where, *rule_values(rules, step)) for _, rules in group], LEG)
+        found = np.empty((len(group), figures.shape[1]))
+        Run(book, market, first, partials, only_figures=True).simulate_each(signals, legs, daily_rows, found)
+        figures[[row for row, _ in group]] = found
 
 
 def _parts(combinations: Sequence[C], shared: Callable[[C], Hashable] | None, workers: int) -> Sequence[list[int]]:
@@ -124,8 +121,13 @@ def _parts(combinations: Sequence[C], shared: Callable[[C], Hashable] | None, wo
     groups: dict[Hashable, list[int]] = {}
     for row, combination in enumerate(combinations):
         groups.setdefault(shared(combination), []).append(row)
-    size = max(1, len(combinations) // (PARTS_A_WORKER * workers)) if workers > 1 else max(1, len(combinations))
-    return [rows[start : start + size] for rows in groups.values() for start in range(0, len(rows), size)]
+    if workers == 1:
+        return list(groups.values())
+    size = max(1, len(combinations) // (PARTS_A_WORKER * workers))
+    parts = [rows[start : start + size] for rows in groups.values() for start in range(0, len(rows), size)]
+    whole = len(parts) - len(parts) % workers
+    # What is left after equal numbers of parts for all is shared among all.
+    return parts[:whole] + [rows[nth::workers] for rows in parts[whole:] for nth in range(min(workers, len(rows)))]
 
 
 def _daily_rows(market: Market) -> np.ndarray:
