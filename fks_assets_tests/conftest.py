@@ -14,6 +14,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from fks_assets.stores.candles import CandleStore
     from fks_assets.stores.database import Database
+    from fks_assets_tests.emptying import Emptier
 
 # The same examples in every run, so that a red test is one that a change made red; RANDOM_TESTS=1 looks for new ones.
 settings.register_profile("desk", deadline=None, derandomize=not os.environ.get("RANDOM_TESTS"))
@@ -91,35 +92,29 @@ def private_database_url(postgres_home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def shared_database_url(postgres_home: Path) -> str:
-    """The URL of the database that the tests of this process use one after another."""
+def shared_database(postgres_home: Path) -> "Iterator[tuple[str, Emptier]]":
+    """The URL of the database that the tests of this process use one after another, and what empties it."""
     from fks_assets.stores import embedded
+    from fks_assets_tests.emptying import Emptier
 
     directory = embedded.ensure_running(postgres_home)
     _execute(embedded.url_of(directory, "postgres"), f"CREATE DATABASE fks TEMPLATE {_TEMPLATE}")
-    return embedded.url_of(directory, "fks")
+    emptier = Emptier(postgres_home, "fks")
+    yield embedded.url_of(directory, "fks"), emptier
+    emptier.close()
 
 
 @pytest.fixture
-def database_url(postgres_home: Path, shared_database_url: str) -> Iterator[str]:
+def database_url(shared_database: "tuple[str, Emptier]") -> Iterator[str]:
     """The URL of a migrated database without rows. Use it as FKS_DATABASE_URL or `Settings(database_url=…)`.
 
     Afterwards connections that are left are closed, all rows are deleted, and Dagster's database beside it is dropped.
     """
-    from fks_assets.stores import database, embedded
-    from fks_assets.stores.models import METADATA
+    from fks_assets.stores import database
 
-    directory = embedded.ensure_running(postgres_home)
-    yield shared_database_url
-    embedded.ensure_running(postgres_home)
-    _execute(
-        shared_database_url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        # As a replica: rows that may only be added, and rows that others refer to, go as well.
-        "SET session_replication_role = replica",
-        *(f"DELETE FROM {table.name}" for table in METADATA.sorted_tables),
-    )
-    _execute(embedded.url_of(directory, "postgres"), "DROP DATABASE IF EXISTS fks_dagster WITH (FORCE)")
+    url, emptier = shared_database
+    yield url
+    emptier.empty()
     # A process remembers which databases it has found; this one is gone.
     database._prepared.clear()
 

@@ -1,4 +1,4 @@
-"""A hundred thousand random steps: whatever is asked, nothing is lost or made of nothing, and the seed decides it all."""
+"""Random steps, 100,000 of them at night: whatever is asked, nothing is lost or made of nothing, and the seed decides it all."""
 
 import random
 from collections.abc import Iterator
