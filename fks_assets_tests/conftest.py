@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ if threading.current_thread() is threading.main_thread():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 _TEMPLATE = "fks_template"
+_MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 4 * 2**30
 # A worker takes a file at a time: what lasts longest goes first, or the others wait for it at the end.
 _LONGEST = (
     "stores/ledger/test_ledger_machine.py",
@@ -59,7 +62,7 @@ def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from fks_assets.stores import embedded
     from fks_assets.stores.database import Database
 
-    home = tmp_path_factory.mktemp("postgres")
+    home = _in_memory() or tmp_path_factory.mktemp("postgres")
     directory = embedded.ensure_running(home, linger_seconds=5.0)
     _execute(embedded.url_of(directory, "postgres"), f"CREATE DATABASE {_TEMPLATE}")
     template = Database(embedded.url_of(directory, _TEMPLATE))
@@ -67,6 +70,21 @@ def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     template.engine.dispose()
     yield home
     embedded.stop(home)
+    if home.parent == _MEMORY:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _in_memory() -> Path | None:
+    """Return a directory on the machine's memory disk, if it has one with room; what killed test processes left there goes.
+
+    Half of the tests wait for the disk at every commit. Processes are killed here, machines are not: nothing is lost with them.
+    """
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _MEMORY_NEEDED:
+        return None
+    for left in _MEMORY.glob("fks-tests-*-*"):
+        if not Path("/proc", left.name.split("-")[2]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"fks-tests-{os.getpid()}-", dir=_MEMORY))
 
 
 @pytest.fixture
