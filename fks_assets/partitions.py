@@ -6,6 +6,7 @@ import dagster as dg
 
 from fks_assets.clock import MILLISECONDS_PER_DAY, to_datetime, to_ms
 from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.report_periods import Period, ReportType, newest_period, period_at
 from fks_assets.quant.strategies.registry import known_strategies
 from fks_assets.quant.timeframes import month_of, month_window
 from fks_assets.settings import Settings
@@ -21,6 +22,13 @@ STRATEGY_MONTH_JOBS = frozenset({"walk_forward_windows"})
 
 # Jobs whose partitions are accounts: a run without a partition is of all of them.
 ACCOUNT_JOBS = frozenset({"trading", "order_monitor", "position_marks", "account_balances", "account_risk"})
+
+# Jobs whose partitions are accounts × periods: a run without a partition is of all accounts, in what is over last.
+REPORT_JOBS = {
+    "daily_reports": ReportType.DAILY,
+    "weekly_reports": ReportType.WEEKLY,
+    "monthly_reports": ReportType.MONTHLY,
+}
 
 
 def market_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
@@ -58,6 +66,42 @@ def account_range(settings: Settings) -> dict[str, str]:
     if not names:
         return {}
     return {"dagster/asset_partition_range_start": names[0], "dagster/asset_partition_range_end": names[-1]}
+
+
+def account_period_partitions(settings: Settings, kind: ReportType) -> dg.MultiPartitionsDefinition:
+    """Return account × UTC day (today too), ISO week by its Monday, or month; keys read `main|2026-11-21`, `main|2026-11`.
+
+    Weeks and months are those that are over. They begin before the desk's first month, so that its first week is there.
+    """
+    first = last_month(month_window(settings.first_month)[0])
+    periods: dict[ReportType, tuple[str, dg.TimeWindowPartitionsDefinition]] = {
+        ReportType.DAILY: ("day", dg.DailyPartitionsDefinition(start_date=f"{first}-01", timezone="UTC", end_offset=1)),
+        ReportType.WEEKLY: ("week", dg.WeeklyPartitionsDefinition(start_date=f"{first}-01", timezone="UTC", day_offset=1)),
+        ReportType.MONTHLY: ("month", dg.MonthlyPartitionsDefinition(start_date=first, fmt="%Y-%m", timezone="UTC")),
+    }
+    name, definition = periods[kind]
+    return dg.MultiPartitionsDefinition({"account": account_partitions(settings), name: definition})
+
+
+def account_period_range(settings: Settings, first: Period, last: Period) -> dict[str, str]:
+    """Return the tags that make one run cover every account in all periods from the first to the last; none without accounts."""
+    names = list(settings.accounts)
+    if not names:
+        return {}
+    return {
+        "dagster/asset_partition_range_start": f"{names[0]}|{first.key}",
+        "dagster/asset_partition_range_end": f"{names[-1]}|{last.key}",
+    }
+
+
+def report_range(settings: Settings, kind: ReportType, now_ms: int) -> dict[str, str]:
+    """Return the tags of a run over every account in the newest period that can be reported on.
+
+    Of days it is the newest two: a day is reported on before it is over, and is completed on the next one.
+    """
+    newest = newest_period(kind, now_ms)
+    first = period_at(kind, newest.start - 1) if kind is ReportType.DAILY else newest
+    return account_period_range(settings, first, newest)
 
 
 def strategy_day_range(day: str) -> dict[str, str]:

@@ -51,6 +51,8 @@ def test_each_timeframe_has_candles_then_indicators_then_signals(definitions: dg
         "ledger_audit": ["balances", "fills", "positions"],
         "alerting_health": [],
     }
+    for name in ("daily_report", "weekly_report", "monthly_report"):
+        expected[name] = ["balances", "fills", "ohlcv_5m", "portfolio_risk", "positions"]
     for timeframe in TIMEFRAMES:
         expected[f"ohlcv_{timeframe}"] = []
         expected[f"indicators_{timeframe}"] = [f"ohlcv_{timeframe}"]
@@ -98,6 +100,9 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "account_balances": ["balances", "positions"],
         "account_risk": ["portfolio_risk", "positions"],
         "audit": ["ledger_audit"],
+        "daily_reports": ["daily_report"],
+        "weekly_reports": ["weekly_report"],
+        "monthly_reports": ["monthly_report"],
         "alerting": ["alerting_health"],
     }
     schedules = {schedule.name: schedule for schedule in definitions.schedules or []}
@@ -122,6 +127,9 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
         "account_balances_schedule": ("*/15 * * * *", "UTC"),
         "account_risk_schedule": ("*/30 * * * *", "UTC"),
         "audit_schedule": ("30 1 * * *", "UTC"),
+        "daily_reports_schedule": ("30 23 * * *", "UTC"),
+        "weekly_reports_schedule": ("0 8 * * 1", "UTC"),
+        "monthly_reports_schedule": ("0 8 1 * *", "UTC"),
         "alerting_schedule": ("3-59/10 * * * *", "UTC"),
     }
     assert {schedule.default_status for schedule in schedules.values()} == {dg.DefaultScheduleStatus.RUNNING}

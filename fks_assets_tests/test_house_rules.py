@@ -12,7 +12,14 @@ PACKAGE = Path(__file__).resolve().parent.parent / "fks_assets"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 
-FOUNDATION = {"fks_assets.errors", "fks_assets.clock", "fks_assets.ids", "fks_assets.crashpoints", "fks_assets.redaction"}
+FOUNDATION = {
+    "fks_assets.errors",
+    "fks_assets.clock",
+    "fks_assets.ids",
+    "fks_assets.crashpoints",
+    "fks_assets.redaction",
+    "fks_assets.alive",
+}
 MAY_IMPORT = {
     "quant": {"quant"},
     "stores": {"stores", "quant"},

@@ -39,7 +39,7 @@ def show(name: AccountArgument, json: JsonFlag = False) -> None:
     from fks_assets.cli.output import print_json, print_table
     from fks_assets.quant.money import money_text
     from fks_assets.stores.ledger.accounts import account_events
-    from fks_assets.stores.ledger.halts import HaltScope, in_force
+    from fks_assets.stores.ledger.halts import in_force
     from fks_assets.stores.ledger.journal import wallets
 
     stores = open_stores()
@@ -47,7 +47,7 @@ def show(name: AccountArgument, json: JsonFlag = False) -> None:
     summary = _summary(stores, account)
     rules = stores.settings.accounts.get(name)
     owned = {currency: money_text(amount) for currency, amount in wallets(stores.database, name).items()}
-    halts = in_force(stores.database, [(HaltScope.DESK, ""), (HaltScope.ACCOUNT, name)], at_ms=now_ms())
+    halts = in_force(stores.database, account=name, at_ms=now_ms())
     changes = [
         {"kind": event.kind, "reason": event.reason, "changed_at": iso(event.changed_at), "changed_by": event.changed_by}
         for event in account_events(stores.database, name)

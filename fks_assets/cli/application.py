@@ -27,6 +27,7 @@ from fks_assets.cli import (
     portfolio,
     protections,
     quarantine,
+    report,
     risk,
     runs,
     simulator,
@@ -101,6 +102,7 @@ for module in (
     notify,
     notifications,
     risk,
+    report,
     protections,
     watchdog,
 ):

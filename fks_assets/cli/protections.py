@@ -14,9 +14,10 @@ def register(app: typer.Typer) -> None:
 
 
 def protections(json: JsonFlag = False) -> None:
-    """List the protections of the settings and what they lock now. `fks resume SCOPE NAME` lifts a lock."""
+    """List the protections of the settings and what they lock now. `fks resume SCOPE NAME [--account ACCOUNT]` lifts a lock."""
     from fks_assets.cli.output import print_json, print_table
     from fks_assets.desk.protections import BY, protection_locks
+    from fks_assets.stores.ledger.halts import HaltScope
 
     stores = open_stores()
     locks: list[dict[str, Any]] = [
@@ -24,6 +25,7 @@ def protections(json: JsonFlag = False) -> None:
             "protection": halt.changed_by.removeprefix(BY),
             "scope": halt.scope.value,
             "name": halt.name,
+            "account": halt.name if halt.scope is HaltScope.ACCOUNT else halt.account,
             "since": iso(halt.changed_at),
             "until": iso(halt.until),
             "reason": halt.reason,
@@ -39,7 +41,7 @@ def protections(json: JsonFlag = False) -> None:
         return
     written = [(row["name"], row["rule"], row["scope"], _settings(row["settings"])) for row in rules]
     print_table("Protections", ("name", "rule", "scope", "settings"), written, "none in the settings")
-    columns = ("protection", "scope", "name", "since", "until", "reason")
+    columns = ("protection", "account", "scope", "name", "since", "until", "reason")
     print_table("Locked (UTC)", columns, ([row[column] for column in columns] for row in locks), "nothing")
 
 

@@ -22,7 +22,11 @@ def run(
     job: Annotated[str, typer.Argument(metavar="JOB", help="critical_path, signals, risk, …; an unknown one lists them all.")],
     partition: Annotated[
         str | None,
-        typer.Option("--partition", metavar="KEY", help="MARKET|MONTH, DAY, DAY|STRATEGY, MONTH|STRATEGY, ACCOUNT."),
+        typer.Option(
+            "--partition",
+            metavar="KEY",
+            help="MARKET|MONTH, DAY, DAY|STRATEGY, MONTH|STRATEGY, ACCOUNT, ACCOUNT|DAY, ACCOUNT|MONTH.",
+        ),
     ] = None,
     market: Annotated[str | None, typer.Option("--market", help="One market instead of all.")] = None,
     month: Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="Not the open month.")] = None,

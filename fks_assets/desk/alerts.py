@@ -82,11 +82,11 @@ def protect_alerts(
     """
     seen_twice = seen_twice or {}
     locked_accounts(connection, [account])
-    deals = read_deals(connection, account=account, active=True)
-    ids = [deal.id for deal in deals]
-    positions = {each.deal_id: each for each in read_positions(connection, deal_ids=ids) if each.quantity > 0}
+    positions = {each.deal_id: each for each in read_positions(connection, account=account, is_open=True) if each.quantity > 0}
+    ids = sorted(positions)
+    deals = read_deals(connection, ids=ids)
     stops = {each.deal_id: each for each in read_stops(connection, deal_ids=ids)}
-    held = [deal for deal in deals if deal.id in positions and deal.market in quotes and quotes[deal.market].is_sound]
+    held = [deal for deal in deals if deal.market in quotes and quotes[deal.market].is_sound]
     ticks = _ticks(connection, held, stops, at_ms)
     watched = []
     for deal in held:
@@ -161,7 +161,7 @@ def _stopped(one: _Watched, price: float) -> None:
     if stop.state is not StopState.ALERTED:
         one.change(state=StopState.ALERTED)
         one.messages.append(_Message(STOP_KIND, "URGENT", f"{what}; {todo}", f"stop_alert:{deal.id}:{one.stop.version}"))
-    elif times := (one.at_ms - stop.updated_at) // AGAIN_MS:
+    elif (times := (one.at_ms - stop.updated_at) // AGAIN_MS) > 0:
         words = f"{what}; {one.held} are still held: {todo}"
         one.messages.append(_Message(STOP_KIND, "URGENT", words, f"stop_alert:{deal.id}:{stop.version}:{times}"))
 

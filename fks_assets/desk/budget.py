@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import EXACT, ZERO, total, value_of
+from fks_assets.quant.orders import PositionSide
 from fks_assets.stores.ledger import journal
 from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.deals import Deal, read_deals
@@ -53,7 +54,8 @@ def _value(position: Position) -> Decimal:
 
 
 def _stake(position: Position) -> Decimal:
-    """Return what the open quantity cost to enter."""
-    if not position.sold_quantity and not position.fee_base:
-        return position.bought_sum
-    return EXACT.multiply(position.net_quantity, position.entry_price or ZERO) if position.net_quantity else ZERO
+    """Return what the open quantity cost to enter; of a SHORT, what was received for it."""
+    left = position.sold_quantity if position.side is PositionSide.LONG else position.bought_quantity
+    if not left and not position.fee_base:
+        return position.entry_sum
+    return EXACT.multiply(position.quantity, position.entry_price or ZERO) if position.net_quantity else ZERO

@@ -11,6 +11,7 @@ from fks_assets.desk.entering import Entered, submit_entries
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.opening import PATIENCE_SECONDS, open_gateway
+from fks_assets.desk.price_reads import believed_now
 from fks_assets.desk.protect import Protected, protect, protect_until_settled
 from fks_assets.desk.protections import apply_protections
 from fks_assets.desk.reconcile import Reconciled, reconcile
@@ -22,6 +23,7 @@ from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import DealStatus
 from fks_assets.quant.strategies.base import BUY
+from fks_assets.stores.guard import KnownPrice, read_known_prices
 from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.balances import Balance
 from fks_assets.stores.ledger.deals import read_deals
@@ -136,18 +138,31 @@ class AccountDesk:
         with self.floor.database.transaction() as connection:
             resting = read_orders(connection, account=self.account.name, active=True)
             found = read_heartbeats(connection).get(self._beat)
+            known = read_known_prices(connection, {order.market for order in resting})
         seen: dict[str, int] = {} if found is None else dict(found.detail)
         feed = self.floor.prices(self.account.exchange)
         self.lived = {}
         for market in dict.fromkeys(order.market for order in resting):
             placed = [order.submitted_at or order.created_at for order in resting if order.market == market]
             for moment in await feed.since(market, max(min(placed), seen.get(market.key, 0))):
+                if not moment.is_over and self._is_lone(venue, market, moment.quote, known.get(market)):
+                    continue
                 venue.advance(market, moment.quote, began_ms=moment.began_ms)
                 if moment.is_over:
                     seen[market.key] = moment.quote.at_ms + 1
                     if moment.began_ms >= max(placed):
                         self.lived[market] = _joined(self.lived.get(market), moment.quote)
         return seen
+
+    def _is_lone(self, venue: PaperVenue, market: Market, quote: Quote, known: KnownPrice | None) -> bool:
+        """Return whether something would execute by a price of now alone, and by the one that the stop guard believes would not.
+
+        The guard asks for a run once it has seen it too; a candle that has closed counts without it.
+        """
+        believed = believed_now(known, self.floor.clock())
+        if believed is None or not venue.would_execute(market, quote):
+            return False
+        return not venue.would_execute(market, Quote.of_price(float(believed), quote.at_ms))
 
 
 def _joined(earlier: Quote | None, candle: Quote) -> Quote:

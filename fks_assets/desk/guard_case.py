@@ -17,6 +17,8 @@ from fks_assets.stores.ledger.stops import Stop, StopState
 
 GUARDS = (Leg.STOP, Leg.TARGET)
 DOUBTFUL = frozenset({OrderStatus.INTENT, OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
+# No gap is noted for longer: one that would last longer was noted before the clock went back.
+LONGEST_GAP_MS = 15_000
 # What the clocks of this machine and of an exchange may differ by, at most.
 CLOCKS_MS = 1_000
 
@@ -186,9 +188,13 @@ class Case:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the time is over within which the stop should have rested."""
+        """Whether the time is over within which the stop should have rested; it is when the clock has gone back since."""
         deadline = None if self.stop is None else self.stop.gap_deadline
-        return deadline is not None and self.now_ms > deadline
+        return deadline is not None and not 0 <= deadline - self.now_ms <= LONGEST_GAP_MS
+
+    def is_since(self, at_ms: int, span_ms: int) -> bool:
+        """Whether something was so long ago at most; what has not come yet, because the clock went back, was not."""
+        return 0 <= self.now_ms - at_ms < span_ms
 
     def on_tick(self, level: Decimal) -> Decimal:
         """Return the level of a stop on the market's tick, the nearer one."""

@@ -9,7 +9,7 @@ An order of which nobody knows what became is first found, or proven to be nowhe
 from dataclasses import replace
 from decimal import Decimal
 
-from fks_assets.desk.guard_case import DOUBTFUL, GUARDS, Case, Do, News, Step
+from fks_assets.desk.guard_case import DOUBTFUL, GUARDS, LONGEST_GAP_MS, Case, Do, News, Step
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.backtest.pricing import raised_stop
 from fks_assets.quant.money import from_analytics, money_text
@@ -20,7 +20,7 @@ from fks_assets.stores.ledger.stops import StopState
 
 GAP_MS = 10_000
 # A stop that the price has passed executes within this time, or the position is left at the market.
-TRIGGERED_MS = 15_000
+TRIGGERED_MS = LONGEST_GAP_MS
 # After a stop was refused, it is not raised again for this time.
 REFUSED_MS = 60_000
 # After an exit was refused it is tried again after this time, and after twice as long each time that follows.
@@ -105,7 +105,7 @@ def _leave(case: Case) -> Step:
     refused = [order for order in case.orders if order.leg is Leg.EXIT and order.status is OrderStatus.REJECTED]
     if refused:
         pause = min(EXIT_AGAIN_MS * 2 ** min(len(refused) - 1, 10), EXIT_AGAIN_MOST_MS)
-        if case.now_ms < refused[-1].updated_at + pause:
+        if case.is_since(refused[-1].updated_at, pause):
             return _wait(case, f"its exit was refused {len(refused)} times, it is tried again soon")
     return Step(Do.EXIT, "left at the market")
 
@@ -233,7 +233,7 @@ def _raised(case: Case, quote: Quote) -> Decimal | None:
     for order in case.orders:
         if order.leg is not Leg.STOP:
             continue
-        is_refused = order.status is OrderStatus.REJECTED and case.now_ms - order.updated_at < REFUSED_MS
+        is_refused = order.status is OrderStatus.REJECTED and case.is_since(order.updated_at, REFUSED_MS)
         is_passed = order.active and order.stop_price is not None and case.is_beyond(order.stop_price)
         if is_refused or is_passed or (order.status in DOUBTFUL and order.id not in case.gone):
             return None
@@ -285,7 +285,7 @@ def _wait(case: Case, words: str) -> Step:
     if stop is None or case.held <= 0:
         return step
     if stop.state is StopState.EXITING:
-        return replace(step, news=News.STUCK) if case.now_ms - stop.updated_at > GAP_MS else step
+        return step if case.is_since(stop.updated_at, GAP_MS + 1) else replace(step, news=News.STUCK)
     is_bare = all(order.status in DOUBTFUL for order in case.active(Leg.STOP))
     return replace(step, news=News.UNGUARDED) if is_bare and case.is_overdue else step
 

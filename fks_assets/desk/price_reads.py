@@ -2,7 +2,8 @@
 
 The price of a market is the last trade as far as the best offers bear it out: moved to the nearer offer where it lies outside
 them. It counts as being of the time when the exchange's words about the market last changed; words older than those that are
-known are not taken. A price far from the last one that was believed waits until it is seen a second time, a second later.
+known are not taken. A price far from the last one that was believed waits until a second one, a second later, is as far away
+on the same side; what both have reached is believed.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ from fks_assets.stores.guard import KnownPrice
 LARGEST_MOVE = 0.2
 # Two reads of one price are this far apart at least.
 APART_MS = 1000
+# A price that was doubted longer ago is no first sight of one of now.
+DOUBTED_MS = 3_600_000
+# What was believed within this time is a read beside one of now.
+BELIEVED_MS = 60_000
 # What no market's price is outside of, in any quote coin.
 _LOWEST, _HIGHEST = Decimal("1e-18"), Decimal("1e18")
 
@@ -61,6 +66,11 @@ def read_prices(
     }
 
 
+def believed_now(known: KnownPrice | None, now_ms: int) -> Decimal | None:
+    """Return the price that the stop guard has believed within the last minute, None where it has not looked."""
+    return None if known is None or now_ms - known.price_at >= BELIEVED_MS else known.price
+
+
 def borne_out(ticker: Ticker) -> Decimal | None:
     """Return the last trade, moved to the nearer of the best offers where it is outside them.
 
@@ -72,6 +82,17 @@ def borne_out(ticker: Ticker) -> Decimal | None:
     price = last if bid is None else max(last, bid)
     price = price if ask is None else min(price, ask)
     return price if _LOWEST <= price <= _HIGHEST else None
+
+
+def reached_by_both(first: Decimal, second: Decimal, before: float) -> Decimal | None:
+    """Return the price that two have both reached, coming from `before`: the second one where it is near the first, else the
+    nearer to `before`; None where they lie on two sides of it.
+    """
+    if (first < before) != (second < before):
+        return None
+    if _is_near(second, float(first)):
+        return second
+    return max(first, second) if first < before else min(first, second)
 
 
 def _read(
@@ -98,13 +119,23 @@ def _read(
         return PriceRead(None, f"its price has stood still for {age / 1000:.0f} s", now)
     before = reference if now.price is None else float(now.price)
     if before is None or _is_near(price, before):
-        return PriceRead(price, "", replace(now, price=price, suspect=None, suspect_at=None), before=now.price)
-    is_same = now.suspect is not None and now.suspect_at is not None and _is_near(price, float(now.suspect))
-    if is_same and now_ms - now.suspect_at >= APART_MS:
+        # What was believed longer ago than a price may be old is no read beside this one.
+        is_recent = known is not None and now_ms - known.price_at <= oldest_ms
         believed = replace(now, price=price, suspect=None, suspect_at=None)
-        return PriceRead(price, "", believed, since=now.suspect_at, before=now.suspect)
-    suspected = replace(now, suspect=price, suspect_at=now.suspect_at if is_same else now_ms)
-    return PriceRead(None, f"a price of {price:.10g} after {before:.10g} has to be seen twice", suspected, again=True)
+        return PriceRead(price, "", believed, before=now.price if is_recent else None)
+    is_doubted = now.suspect is not None and now.suspect_at is not None and now_ms - now.suspect_at <= DOUBTED_MS
+    both = reached_by_both(now.suspect, price, before) if is_doubted else None
+    if both is None:
+        return _suspected(replace(now, suspect=price, suspect_at=now_ms), price, before)
+    if now_ms - now.suspect_at < APART_MS:
+        return _suspected(replace(now, suspect=both), price, before)
+    is_further = not _is_near(price, float(both))
+    believed = replace(now, price=both, suspect=price if is_further else None, suspect_at=now_ms if is_further else None)
+    return PriceRead(both, "", believed, since=now.suspect_at, before=now.suspect)
+
+
+def _suspected(known: KnownPrice, price: Decimal, before: float) -> PriceRead:
+    return PriceRead(None, f"a price of {price:.10g} after {before:.10g} has to be seen twice", known, again=True)
 
 
 def _is_past(known: KnownPrice, ticker: Ticker, oldest_at: float) -> bool:

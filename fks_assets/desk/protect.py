@@ -13,16 +13,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from fks_assets.crashpoints import crashpoint
+from fks_assets.desk.believing import with_believed_quotes
 from fks_assets.desk.gateway import OrderGateway
 from fks_assets.desk.guard_case import Case, Do, Step, Tries
 from fks_assets.desk.guarding import next_step
 from fks_assets.desk.lookup import look_at
 from fks_assets.desk.placing import place
-from fks_assets.desk.price_reads import APART_MS, LARGEST_MOVE
 from fks_assets.desk.telling import tell_end, tell_step
 from fks_assets.desk.vanished import gone_orders, prove_gone
 from fks_assets.errors import Denied, ExchangeError, OrderError, StaleFence, TradingError
-from fks_assets.exchanges.orders.paper import PaperVenue
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import DealStatus, Leg
@@ -61,9 +60,11 @@ async def protect_until_settled(
 
     The prices of what is pending are asked for anew each time. Raises as `protect`.
     """
-    until, quotes = gateway.clock() + int(seconds * 1000), dict(quotes)
+    until, rounds, quotes = gateway.clock() + int(seconds * 1000), int(seconds / PAUSE_SECONDS), dict(quotes)
     found = {each.deal.id: each for each in await protect(gateway, quotes)}
-    while (pending := [each.deal for each in found.values() if each.pending]) and gateway.clock() < until:
+    # Rounds are counted as well: the clock may go back.
+    while (pending := [each.deal for each in found.values() if each.pending]) and gateway.clock() < until and rounds > 0:
+        rounds -= 1
         await pause(PAUSE_SECONDS)
         quotes |= await _prices(gateway, {deal.market for deal in pending if deal.market in quotes})
         for deal in pending:
@@ -88,12 +89,13 @@ async def protect(gateway: OrderGateway, quotes: Mapping[Market, Quote]) -> list
     stops no other. Raises StaleFence when another process has taken over.
     """
     cases = await gateway.transact(lambda connection: _all_cases(gateway, connection, quotes))
-    return [await _protected(gateway, case) for case in cases]
+    return [await _protected(gateway, case) for case in await with_believed_quotes(gateway, cases)]
 
 
 async def protect_deal(gateway: OrderGateway, deal: Deal, quote: Quote | None) -> Protected:
     """Do for one deal what `protect` does for all."""
-    (case,) = await gateway.transact(lambda connection: _cases(gateway, connection, [deal.id], {deal.market: quote}))
+    cases = await gateway.transact(lambda connection: _cases(gateway, connection, [deal.id], {deal.market: quote}))
+    (case,) = await with_believed_quotes(gateway, cases)
     return await _protected(gateway, case)
 
 
@@ -101,7 +103,6 @@ async def _protected(gateway: OrderGateway, case: Case) -> Protected:
     """Do what a deal needs. Where that is nothing, what was read of all deals together is enough."""
     told: list[str] = []
     try:
-        case = replace(case, quote=await _believed(gateway, case))
         step = next_step(case)
         if step.do in _ENDS and step.do is not Do.END and step.news is None:
             return Protected(case.deal, (step.words,), step.pending)
@@ -208,43 +209,6 @@ def _cases(
             )
         )
     return found
-
-
-async def _believed(gateway: OrderGateway, case: Case) -> Quote | None:
-    """Return what is believed of the quote. One far from the last price, or by which alone the position would be left, has to
-    be said by the venue too, a second later.
-    """
-    quote, position, market = case.seen, case.position, case.deal.market
-    known = None if position is None else position.mark_price or position.entry_price
-    if quote is None or known is None:
-        return quote
-    is_far = not _is_near(quote.close, float(known))
-    if not is_far and not _leaves_by(case, quote):
-        return quote
-    if not isinstance(gateway.venue, PaperVenue):
-        await asyncio.sleep(APART_MS / 1000)
-    try:
-        again = float((await gateway.venue.prices([market]))[market])
-    except ExchangeError as error:
-        _log.warning("the price %r of %s, %s before, was not confirmed: %s", quote.close, market, known, error)
-        return None
-    later = Quote.of_price(again, quote.at_ms)
-    if not is_far:
-        follows = replace(quote, close=again, high=max(quote.high, again), low=min(quote.low, again))
-        return quote if _leaves_by(case, follows) else later
-    if _is_near(again, float(known)):
-        _log.warning("the price %r of %s is not believed: %s before, %r now", quote.close, market, known, again)
-        return later
-    return quote if _is_near(again, quote.close) else None
-
-
-def _leaves_by(case: Case, quote: Quote) -> bool:
-    """Return whether the position is left because of this price, and would not be without one."""
-    return all((next_step(replace(case, quote=each)).do is Do.LEAVE) == leaves for each, leaves in ((quote, True), (None, False)))
-
-
-def _is_near(price: float, known: float) -> bool:
-    return abs(price - known) <= LARGEST_MOVE * known
 
 
 def _write(gateway: OrderGateway, connection: sa.Connection, case: Case, step: Step) -> None:

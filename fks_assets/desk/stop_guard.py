@@ -1,14 +1,15 @@
 """The stop guard: every few seconds, the prices of all that is held, every stop and target, and the proof that this was done.
 
 One look reads the open positions of all accounts, asks each exchange once for all their markets, and a second time, a second
-later, for those in which something would happen. What a price asks for is judged by the one stop engine. Alert accounts are told
-(`alerts`); what the venue of a paper or live account has to do is returned as requests for a run, and left to `protect`.
+later, for those in which something would happen; none waits for another. What a price asks for is judged by the one stop engine.
+Alert accounts are told (`alerts`); what the venue of a paper or live account has to do is returned as requests for a run, and
+left to `protect`.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,17 +18,16 @@ import sqlalchemy as sa
 from fks_assets.clock import now_ms
 from fks_assets.desk.alerts import protect_alerts
 from fks_assets.desk.price_reads import APART_MS
-from fks_assets.desk.stop_guard_round import Case, ReadTickers, Round
+from fks_assets.desk.stop_guard_round import Case, ReadTickers, Round, doubtful
 from fks_assets.desk.stop_guard_words import tell_back, tell_left, tell_overdue, tell_triggered, tell_unwatched, tell_watched
 from fks_assets.desk.stop_judgement import Ask, asked_of, is_overdue, is_unconfirmed
-from fks_assets.desk.stop_proof import checked, count_time, last_hour, unwatched_for
-from fks_assets.errors import TradingError
+from fks_assets.desk.stop_proof import checked, count_time, is_watched, last_hour, not_ahead, unwatched_for
+from fks_assets.errors import in_words
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.orders import Mode
 from fks_assets.settings.guard import GuardSettings
 from fks_assets.stores.database import Database
 from fks_assets.stores.guard import (
-    Guarded,
     Hour,
     add_hours,
     forget_checks,
@@ -72,7 +72,8 @@ class Look:
 class StopGuard:
     """Watches the stops and targets of every open position. `read` gives tickers of an exchange within so many seconds.
 
-    `clock` gives UTC milliseconds; `pause` waits for so many seconds.
+    `accounts` are those of the settings, whose venues can be asked to do something; None: all are. `clock` gives UTC
+    milliseconds; `pause` waits for so many seconds.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class StopGuard:
         settings: GuardSettings,
         read: ReadTickers,
         *,
+        accounts: Container[str] | None = None,
         clock: Callable[[], int] = now_ms,
         pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self._database = database
         self._settings = settings
         self._read = read
+        self._accounts = accounts
         self._clock = clock
         self._pause = pause
 
@@ -107,18 +110,25 @@ class StopGuard:
             rules = all_rules_as_of(connection, trailing, self._clock())
         ticks = {market: known_rules.tick_size for market, known_rules in rules.items()}
         oldest_ms = self._settings.price_age_seconds * 1000
-        now = Round([Case(each, each.check) for each in guarded], known, ticks, self._read, self._clock, oldest_ms)
-        asked, seconds = time.monotonic(), self._settings.read_seconds
-        await now.read_prices(now.cases, seconds)
-        left = seconds - (time.monotonic() - asked)
-        if (again := now.doubtful()) and left >= SHORTEST_READ_SECONDS:
-            await self._pause(PAUSE_SECONDS)
-            await now.read_prices(again, left)
+        at = self._clock()
+        cases = [Case(each, not_ahead(each.check, at)) for each in guarded]
+        known = {market: each.not_ahead(at) for market, each in known.items()}
+        now = Round(cases, known, ticks, self._read, self._clock, oldest_ms)
+        await asyncio.gather(*(self._read_twice(now, exchange, own) for exchange, own in now.by_exchange().items()))
         return self._settle(now, before, started)
+
+    async def _read_twice(self, now: Round, exchange: str, cases: Sequence[Case]) -> None:
+        """Read the prices of an exchange, a second time where that may change what is done and time is left for it."""
+        asked, seconds = time.monotonic(), self._settings.read_seconds
+        await now.read_prices(exchange, cases, seconds)
+        left = seconds - (time.monotonic() - asked)
+        if (again := doubtful(cases)) and left >= SHORTEST_READ_SECONDS:
+            await self._pause(PAUSE_SECONDS)
+            await now.read_prices(exchange, again, left)
 
     def _settle(self, now: Round, before: int | None, started: float) -> Look:
         """Write down and tell what follows, unless another guard has done so since this one began."""
-        failed = self._alert(now)
+        failed = self._alert(now, before)
         at = self._clock()
         with self._database.transaction() as connection:
             if last_beat(connection, HEARTBEAT) != before:
@@ -137,8 +147,11 @@ class StopGuard:
         faults = tuple(dict.fromkeys(now.faults))
         return Look(len(now.cases), watched, now.told, unwatched, changed, asks, faults, took)
 
-    def _alert(self, now: Round) -> dict[str, str]:
-        """Tell the people of alert accounts, account by account; return those for which that failed, and why."""
+    def _alert(self, now: Round, before: int | None) -> dict[str, str]:
+        """Tell the people of alert accounts, account by account; return those for which that failed, and why.
+
+        Prices that were read before another guard has looked are old, and nothing is told of them.
+        """
         accounts = sorted({case.position.account for case in now.cases if case.position.mode is Mode.ALERT})
         failed: dict[str, str] = {}
         for account in [*accounts, *self._alerted_before(accounts)]:
@@ -150,10 +163,14 @@ class StopGuard:
             best = {market: (read.seen_twice(1), read.seen_twice(-1)) for market, read in priced.items()}
             try:
                 with self._database.transaction() as connection:
-                    now.told += protect_alerts(connection, account, quotes, at_ms=at, seen_twice=best, waiting=waiting)
-            except TradingError as error:
-                _log.warning("the stops of account %s could not be told of: %s", account, error)
-                failed[account] = str(error)
+                    if last_beat(connection, HEARTBEAT) != before:
+                        return failed
+                    told = protect_alerts(connection, account, quotes, at_ms=at, seen_twice=best, waiting=waiting)
+                now.told += told
+            except Exception as error:
+                # Whatever is wrong with one account, the others are told.
+                failed[account] = in_words(error)
+                _log.warning("the stops of account %s could not be told of: %s", account, failed[account])
         now.faults += [f"account {account}: {why}" for account, why in failed.items()]
         return failed
 
@@ -184,13 +201,15 @@ class StopGuard:
         ids = {case.position.deal_id for case in (*triggered, *back, *overdue)}
         deals = {deal.id: deal for deal in read_deals(connection, ids=sorted(ids))} if ids else {}
         for case in triggered:
-            now.told += tell_triggered(connection, deals[case.position.deal_id], case.position, case.check, case.price)
+            is_ours = self._accounts is None or case.position.account in self._accounts
+            deal = deals[case.position.deal_id]
+            now.told += tell_triggered(connection, deal, case.position, case.check, case.price, is_ours=is_ours)
         for case in back:
             now.told += tell_back(connection, deals[case.position.deal_id], case.position, case.position.check, case.price)
         for case in overdue:
             now.told += tell_overdue(connection, deals[case.position.deal_id], case.position, case.check, case.price, at)
         asks = (asked_of(case.check, case.position, case.judged, self._settings, at) for case in ordered)
-        return tuple(ask for ask in asks if ask is not None)
+        return tuple(ask for ask in asks if ask is not None and (self._accounts is None or ask.account in self._accounts))
 
     def _tell_proof(
         self, connection: sa.Connection, now: Round, failed: Mapping[str, str], at: int
@@ -203,25 +222,28 @@ class StopGuard:
         unwatched: list[int] = []
         changed = False
         for group, cases in groups.items():
-            before = [case.check.breached_at for case in cases if case.check.breached_at is not None]
-            new: dict[Guarded, str] = {}
-            longest = 0
-            for case in cases:
-                is_bad = unwatched_for(case.check, at) > within
-                if is_bad and case.check.breached_at is None:
-                    why = "" if case.read is None else case.read.why
-                    new[case.position] = failed.get(group[0]) or why or "nobody looked"
-                    longest = max(longest, unwatched_for(case.check, at))
-                changed |= is_bad != (case.check.breached_at is not None)
-                breached_at = (case.check.breached_at or at) if is_bad else None
-                case.check = replace(case.check, breached_at=breached_at)
-                if is_bad:
-                    unwatched.append(case.position.deal_id)
+            before = {case.position.deal_id: case.check.breached_at for case in cases if case.check.breached_at is not None}
+            bad = {case.position.deal_id: case for case in cases if not is_watched(case.check, at, within)}
+            new = {case.position: self._why(case, failed) for deal_id, case in bad.items() if deal_id not in before}
+            is_told = False
             if new:
-                now.told += tell_unwatched(connection, group, new, longest / 1000, at)
-            elif before and all(case.check.breached_at is None for case in cases):
-                now.told += tell_watched(connection, group, min(before), at)
+                longest = max(unwatched_for(bad[position.deal_id].check, at) for position in new)
+                is_told = tell_unwatched(connection, group, new, longest / 1000, at)
+                now.told += is_told
+            elif before and not bad:
+                now.told += tell_watched(connection, group, min(before.values()), at)
+            for case in cases:
+                # What could not be told of in this minute is new in the next one.
+                since = before.get(case.position.deal_id, at if is_told else None)
+                case.check = replace(case.check, breached_at=since if case.position.deal_id in bad else None)
+            unwatched += bad
+            changed |= bad.keys() != before.keys()
         return tuple(unwatched), changed
+
+    @staticmethod
+    def _why(case: Case, failed: Mapping[str, str]) -> str:
+        why = "" if case.read is None else case.read.why
+        return failed.get(case.position.account) or why or "nobody looked"
 
     def _finish(self, connection: sa.Connection, now: Round, at: int) -> list[Hour]:
         """Tell the end of positions that are over, and forget their checks; return what is left of their time."""

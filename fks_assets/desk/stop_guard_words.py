@@ -9,12 +9,13 @@ from fks_assets.desk.alerts import back_words
 from fks_assets.desk.telling import STOP_KIND, STOP_WORDS, TRADE_KIND, deal_words, exit_words
 from fks_assets.quant.money import money_text
 from fks_assets.quant.orders import Leg, Mode
+from fks_assets.stores.database import Database
 from fks_assets.stores.guard import Guarded, StopCheck
 from fks_assets.stores.ledger.accounts import read_accounts
 from fks_assets.stores.ledger.deals import Deal, read_deals
 from fks_assets.stores.ledger.order_rows import read_orders
 from fks_assets.stores.ledger.positions import read_positions
-from fks_assets.stores.notifications import notify
+from fks_assets.stores.notifications import notify, read_notifications
 
 GUARD_KIND = "guard"
 # A group of positions of which ever more are not watched is told of again after this time.
@@ -22,10 +23,16 @@ AGAIN_MS = 60_000
 _NAMED = 5
 
 
-def tell_triggered(connection: sa.Connection, deal: Deal, position: Guarded, check: StopCheck, price: Decimal) -> bool:
-    """Say that the stop of a paper or live position was passed; who leaves the position has the same key and says it no more."""
+def tell_triggered(
+    connection: sa.Connection, deal: Deal, position: Guarded, check: StopCheck, price: Decimal, *, is_ours: bool
+) -> bool:
+    """Say that the stop of a paper or live position was passed; who leaves the position has the same key and says it no more.
+
+    `is_ours` False: the account has left the settings, and nobody leaves its positions.
+    """
     again = "" if check.triggers == 1 else f":{check.triggers}"
-    words = f"the stop{_level(position)} is passed at {price:.10g}; {_held(position)} are being left"
+    left = "are being left" if is_ours else f"stay: account {position.account} is not in the settings, so nobody leaves them"
+    words = f"the stop{_level(position)} is passed at {price:.10g}; {_held(position)} {left}"
     return notify(connection, STOP_KIND, "URGENT", f"{STOP_WORDS} {deal_words(deal)}: {words}.", f"stopped:{deal.id}{again}")
 
 
@@ -80,6 +87,14 @@ def tell_unwatched(
         f"{seconds:.0f} s: {named}{more}."
     )
     return notify(connection, GUARD_KIND, "URGENT", words, f"unwatched:{account}:{exchange}:{now_ms // AGAIN_MS}")
+
+
+def count_breaches(source: Database | sa.Connection, account: str, start_ms: int, end_ms: int) -> int:
+    """Return how often it was told in [start_ms, end_ms) that stops of an account are not watched."""
+    told = (each.dedup_key.split(":") for each in read_notifications(source, [GUARD_KIND]))
+    return sum(
+        1 for what, *rest in told if what == "unwatched" and rest[0] == account and start_ms <= int(rest[-1]) * AGAIN_MS < end_ms
+    )
 
 
 def tell_watched(connection: sa.Connection, group: tuple[str, str], since_ms: int, now_ms: int) -> bool:

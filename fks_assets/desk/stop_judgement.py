@@ -104,7 +104,7 @@ def asked_of(check: StopCheck, position: Guarded, judged: Judged, settings: Guar
         return _ask(position, what, f"{check.event}:{check.event_at}:{(now_ms - check.confirmed_at) // AGAIN_MS}")
     if judged.raised is None or position.state not in (StopState.RESTING, StopState.NONE):
         return None
-    if position.changed_at is not None and now_ms - position.changed_at < settings.trail_seconds * 1000:
+    if position.changed_at is not None and 0 <= now_ms - position.changed_at < settings.trail_seconds * 1000:
         return None
     return _ask(position, "the trailing stop is nearer", f"TRAIL:{position.version}")
 

@@ -25,12 +25,19 @@ class Coverage:
 
 
 def count_time(check: StopCheck, now_ms: int, within_ms: float) -> tuple[StopCheck, list[Hour]]:
-    """Return the check with its time counted up to now, and the hours that have ended by then."""
+    """Return the check with its time counted up to now, and the hours that have ended by then.
+
+    Whole hours in which nobody looked are one, so that a guard that was away for a year has little to write.
+    """
     hours: list[Hour] = []
     covered_to = _last(check) + int(within_ms)
     at, covered, uncovered = check.accounted_to, check.covered_ms, check.uncovered_ms
     while at < now_ms:
         hour = at - at % HOUR_MS
+        if at == hour >= covered_to and now_ms - at >= HOUR_MS:
+            at = now_ms - now_ms % HOUR_MS
+            hours.append(Hour(check.deal_id, hour, 0, at - hour))
+            continue
         end = min(now_ms, hour + HOUR_MS)
         good = max(0, min(end, covered_to) - at)
         covered, uncovered = covered + good, uncovered + end - at - good
@@ -53,6 +60,21 @@ def last_hour(check: StopCheck) -> list[Hour]:
     return [Hour(check.deal_id, hour, check.covered_ms, check.uncovered_ms)] if some else []
 
 
+def not_ahead(check: StopCheck, now_ms: int) -> StopCheck:
+    """Return the check without a time that has not come yet: since it was written the clock has gone back.
+
+    Nobody knows how long ago that was, so all of it counts from now on; what is accounted for is not counted twice.
+    """
+    times = {name: getattr(check, name) for name in ("since", "checked_at", "event_at", "confirmed_at", "breached_at")}
+    ahead = {name: now_ms for name, at in times.items() if at is not None and at > now_ms}
+    return replace(check, **ahead) if ahead else check
+
+
+def is_watched(check: StopCheck, now_ms: int, within_ms: float) -> bool:
+    """Return whether a position was checked in time. A check that is ahead of the clock by as much proves nothing."""
+    return abs(unwatched_for(check, now_ms)) <= within_ms
+
+
 def unwatched_for(check: StopCheck, now_ms: int) -> int:
     """Return for how long (ms) a position has gone without a check on a price that counts."""
     return now_ms - _last(check)
@@ -70,7 +92,8 @@ def coverage(
         running = [each.check for each in read_guarded(connection) if account in (None, each.account)]
     for check in running:
         counted, ended = count_time(check, now_ms, within_ms)
-        hours += [hour for hour in (*ended, *last_hour(counted)) if start_ms <= hour.hour < end_ms]
+        found = (hour.begun_in(start_ms, end_ms) for hour in (*ended, *last_hour(counted)))
+        hours += [hour for hour in found if hour is not None]
     return Coverage(sum(hour.covered_ms for hour in hours), sum(hour.uncovered_ms for hour in hours))
 
 

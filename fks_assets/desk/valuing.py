@@ -19,7 +19,7 @@ from fks_assets.stores.ledger.accounts import Account
 from fks_assets.stores.ledger.balances import Balance, newest_balance, record_balance
 from fks_assets.stores.ledger.journal import cash_flows, wallets
 from fks_assets.stores.ledger.order_rows import read_orders
-from fks_assets.stores.ledger.positions import Position, mark, read_positions
+from fks_assets.stores.ledger.positions import Position, closed_result, mark, read_positions
 from fks_assets.stores.ledger.reading import locked_accounts
 
 ONE = Decimal(1)
@@ -64,8 +64,8 @@ def balance_of(connection: sa.Connection, account: Account, *, at_ms: int) -> Ba
     Coins that are in no position (dust, coins that fees are paid in) count as nothing and are listed in the details. Used margin
     is what the open positions cost and what entries on their way may cost; days are UTC days, deposits are no profit.
     """
-    positions = read_positions(connection, account=account.name)
-    held = [position for position in positions if position.is_open]
+    held = read_positions(connection, account=account.name, is_open=True)
+    closed, brought = closed_result(connection, account.name)
     owned = wallets(connection, account.name)
     cash = owned.get(account.quote, ZERO)
     value = total(_value(position) for position in held)
@@ -87,12 +87,12 @@ def balance_of(connection: sa.Connection, account: Account, *, at_ms: int) -> Ba
         margin_used=rounded(EXACT.add(total(_cost(position) for position in held), promised)),
         margin_free=rounded(EXACT.subtract(cash, promised)),
         unrealised_pnl=rounded(total(position.unrealised_pnl or ZERO for position in held)),
-        realised_pnl=rounded(total(_realised(position) for position in positions)),
+        realised_pnl=rounded(EXACT.add(brought, total(_realised(position) for position in held))),
         net_deposits=deposited,
         daily_pnl=rounded(_profit_since(yesterday, equity, deposited)),
         cumulative_pnl=rounded(EXACT.subtract(equity, deposited)),
         time_weighted_return=_return_after(before, equity, deposited),
-        details=_details(account, owned, positions, held, day),
+        details=_details(account, owned, held, closed, day),
     )
 
 
@@ -170,24 +170,23 @@ def _profit_since(earlier: Balance | None, equity: Decimal, deposited: Decimal) 
 def _return_after(before: Balance | None, equity: Decimal, deposited: Decimal) -> Decimal:
     """Return the time-weighted return, a fraction: the product of the returns between balances.
 
-    What came in or went out in between counts as having done so at the beginning: whoever books it takes a balance first.
+    What came in or went out in between counts as having done so at the beginning: whoever books it takes a balance first. No
+    more than all can be lost, though what is owed may be more.
     """
     grown, worked = ONE, deposited
     if before is not None:
         grown = DERIVED.add(ONE, before.time_weighted_return)
         worked = EXACT.add(before.equity, EXACT.subtract(deposited, before.net_deposits))
     part = DERIVED.divide(equity, worked) if worked > 0 else ONE
-    return rounded(DERIVED.subtract(DERIVED.multiply(grown, part), ONE))
+    return max(rounded(DERIVED.subtract(DERIVED.multiply(grown, part), ONE)), ONE.copy_negate())
 
 
-def _details(
-    account: Account, owned: Mapping[str, Decimal], positions: Sequence[Position], held: Sequence[Position], day: int
-) -> dict[str, Any]:
+def _details(account: Account, owned: Mapping[str, Decimal], held: Sequence[Position], closed: int, day: int) -> dict[str, Any]:
     in_positions = {position.market.base for position in held}
     others = {coin: money_text(amount) for coin, amount in owned.items() if amount and coin not in {account.quote, *in_positions}}
     return {
         "open_positions": len(held),
-        "closed_positions": len(positions) - len(held),
+        "closed_positions": closed,
         "unmarked": [position.market.key for position in held if position.mark_price is None],
         "other_coins": others,
         "day": iso(day),

@@ -8,7 +8,7 @@ from fks_assets.crashpoints import crashpoint
 from fks_assets.notify.channel import Channel
 from fks_assets.settings.notifications import LOG_CHANNEL, NotificationSettings
 from fks_assets.stores import deliveries
-from fks_assets.stores.notification_targets import dead_targets, read_targets, register_target, target_died
+from fks_assets.stores.notification_targets import dead_targets, register_target, target_died
 from fks_assets.stores.notifications import notify
 
 MOST = 500
@@ -17,19 +17,21 @@ GIVEN_UP = ("FAILED", "DEAD")
 CHANNEL_DEAD = "channel_dead"
 # So often it is looked whether there is a channel now for what none could say.
 LOOK_AGAIN_MS = 60_000
+# A dead channel to which the desk comes back after so long is told again.
+TELL_AGAIN_MS = 3_600_000
 
 
 def route(connection: sa.Connection, channels: Sequence[Channel], rules: NotificationSettings, *, at_ms: int) -> None:
     """Write the deliveries of new notifications in the caller's transaction.
 
     A notification goes to the log and to every channel that takes its kind and severity, to two that share a target once. If none
-    but the log does, an urgent one goes to the first channel there is.
+    but the log does, an urgent one goes to the first channel there is, and so does the news that a channel is dead.
     """
     new = deliveries.unrouted(connection, MOST)
     pairs: list[tuple[int, str]] = []
     for each in new:
         chosen = [channel for channel in channels if _takes_first(channel, each.kind, each.severity)]
-        if each.severity == "URGENT" and len(chosen) == 1:
+        if len(chosen) == 1 and (each.severity == "URGENT" or each.kind == CHANNEL_DEAD):
             chosen = list(channels[:2])
         targets = {channel.target: channel.name for channel in reversed(chosen)}
         pairs += [(each.id, channel.name) for channel in chosen if targets[channel.target] == channel.name]
@@ -42,20 +44,20 @@ def route(connection: sa.Connection, channels: Sequence[Channel], rules: Notific
 
 def register(connection: sa.Connection, channels: Sequence[Channel], *, at_ms: int) -> None:
     """Note in the caller's transaction where the channels go to now; one that cannot be opened is dead from the start."""
+    dead = dead_targets(connection)
     for channel in channels:
         register_target(connection, channel.target, channel.name, channel.shown, at_ms=at_ms)
+        known = dead.get(channel.target)
         if channel.problem is not None:
             pronounce_dead(connection, channel, channel.problem, at_ms=at_ms)
+        if known is not None and at_ms - known.seen_at > TELL_AGAIN_MS:
+            _tell_dead(connection, channel, known.reason, at_ms)
 
 
 def pronounce_dead(connection: sa.Connection, channel: Channel, reason: str, *, at_ms: int) -> None:
     """Give a channel up until its address or secrets change, in the caller's transaction, and say so on the others."""
     if target_died(connection, channel.target, reason, at_ms=at_ms):
-        message = (
-            f"The channel {channel.name} ({channel.shown}) is dead: {reason}. Nothing is sent there until its address changes or "
-            f"`fks notifications test {channel.name}` arrives; its messages go on to the next channel."
-        )
-        notify(connection, CHANNEL_DEAD, "HIGH", message, f"{CHANNEL_DEAD}:{channel.target}:{at_ms}")
+        _tell_dead(connection, channel, reason, at_ms)
 
 
 def hand_on(
@@ -67,29 +69,36 @@ def hand_on(
     """
     dead = dead_targets(connection)
     alive = {channel.name: channel for channel in channels if channel.target not in dead}
-    reasons = {each.channel: each.reason for each in read_targets(connection).values()}
+    targets = {channel.name: channel.target for channel in channels}
     for channel in channels:
-        if channel.name not in alive:
-            reason = channel.problem or reasons.get(channel.name) or "the channel is dead"
-            deliveries.bury(connection, channel.name, sender, reason, at_ms=at_ms)
+        if channel.target in dead:
+            deliveries.bury(connection, channel.name, sender, dead[channel.target].reason, at_ms=at_ms)
     deliveries.bury_unknown(connection, [channel.name for channel in channels], at_ms=at_ms)
     before = at_ms - rules.hand_on_seconds * 1000
     for each in deliveries.stuck(connection, LOG_CHANNEL, at_ms=at_ms, before_ms=before, most=MOST):
-        _hand_on(connection, each, alive, at_ms)
+        used = {targets.get(name) for name in each.taken}
+        free = [name for name in alive if name != LOG_CHANNEL and targets[name] not in used]
+        _hand_on(connection, each, alive, free, at_ms)
 
 
 def escalate(connection: sa.Connection, channels: Sequence[Channel], rules: NotificationSettings, *, at_ms: int) -> None:
-    """Let urgent messages that nobody acknowledges go on to the next living channel, and on."""
+    """Let urgent messages that nobody acknowledges go on to the next living channel, and on; while there is none, they wait."""
     due = deliveries.escalating(connection, at_ms=at_ms, most=MOST)
     if not due:
         return
     dead = dead_targets(connection)
-    alive = [channel.name for channel in channels if channel.name != LOG_CHANNEL and channel.target not in dead]
+    by_target: dict[str, str] = {}
+    for channel in channels:
+        if channel.name != LOG_CHANNEL and channel.target not in dead:
+            by_target.setdefault(channel.target, channel.name)
+    alive = list(by_target.values())
     for number, so_far in due:
+        if not alive:
+            deliveries.note_escalated(connection, number, so_far, next_ms=at_ms + LOOK_AGAIN_MS)
+            continue
         rounds = so_far + 1
-        if alive:
-            name = alive[rounds % len(alive)]
-            deliveries.add_deliveries(connection, [(number, name)], at_ms=at_ms, round_number=rounds)
+        name = alive[rounds % len(alive)]
+        deliveries.add_deliveries(connection, [(number, name)], at_ms=at_ms, round_number=rounds)
         more = rounds < rules.escalations
         deliveries.note_escalated(connection, number, rounds, next_ms=at_ms + _escalate_ms(rules) if more else None)
 
@@ -98,11 +107,20 @@ def _takes_first(channel: Channel, kind: str, severity: str) -> bool:
     return not channel.backup and channel.takes(kind, severity)
 
 
-def _hand_on(connection: sa.Connection, each: deliveries.Stuck, alive: Mapping[str, Channel], at_ms: int) -> None:
+def _tell_dead(connection: sa.Connection, channel: Channel, reason: str, at_ms: int) -> None:
+    message = (
+        f"The channel {channel.name} ({channel.shown}) is dead: {reason}. Nothing is sent there until its address changes or "
+        f"`fks notifications test {channel.name}` arrives; its messages go on to the next channel."
+    )
+    notify(connection, CHANNEL_DEAD, "HIGH", message, f"{CHANNEL_DEAD}:{channel.target}:{at_ms}")
+
+
+def _hand_on(
+    connection: sa.Connection, each: deliveries.Stuck, alive: Mapping[str, Channel], free: Sequence[str], at_ms: int
+) -> None:
     others = {name: state for name, state in each.taken.items() if name not in (each.channel, LOG_CHANNEL)}
     arrived = [name for name, state in others.items() if state in ARRIVED]
     under_way = [name for name, state in others.items() if state not in (*ARRIVED, *GIVEN_UP)]
-    free = [name for name in alive if name != LOG_CHANNEL and name not in each.taken]
     back = [name for name, state in others.items() if state == "DEAD" and name in alive]
     if arrived:
         deliveries.hand_to(connection, each.id, arrived[0])

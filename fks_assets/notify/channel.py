@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
@@ -61,7 +61,8 @@ class Network:
             raise InvalidInput(f"the variable {variable} is not set")
         # A part of an address alone may be enough to write there.
         parts = urlsplit(found)
-        hide(found, parts.password, *(part for part in (parts.username or "", *parts.path.split("/")) if len(part) >= 16))
+        inside = (parts.username or "", *parts.path.split("/"), *(value for _, value in parse_qsl(parts.query)))
+        hide(found, parts.password, *(part for part in inside if len(part) >= 16))
         return found
 
 

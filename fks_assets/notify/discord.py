@@ -5,7 +5,7 @@ from typing import Any
 
 from fks_assets.clock import iso
 from fks_assets.notify.channel import Channel, Network, webhook_channel
-from fks_assets.notify.message import COLOURS, Message, digest_text, digest_title, plain, shortened, utf16_length, worst
+from fks_assets.notify.message import COLOURS, Message, digest_title, escaped_digest, plain, shortened, utf16_length, worst
 from fks_assets.settings.notifications import DiscordChannel
 
 HOSTS = ("discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com")
@@ -29,7 +29,7 @@ def discord_payload(messages: list[Message]) -> dict[str, Any]:
         severity, at = first.severity, first.created_at
     else:
         severity, at = worst(messages), max(each.created_at for each in messages)
-        title, text = digest_title(messages), _escaped_digest(messages)
+        title, text = digest_title(messages), escaped_digest(messages, TEXT_LIMIT, escaped)
         footer = f"#{first.event_id} and others · {severity}{' · SIMULATED' if first.simulated else ''}"
     title, footer = shortened(title, TITLE_LIMIT), shortened(footer, FOOTER_LIMIT)
     room = min(TEXT_LIMIT, EMBEDS_LIMIT - utf16_length(title) - utf16_length(footer))
@@ -48,13 +48,3 @@ def discord_payload(messages: list[Message]) -> dict[str, Any]:
 def escaped(text: str) -> str:
     """Return text that Discord shows as it is: no markdown, no mention, no link that is not what it says."""
     return _LIST.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", text)).replace("@", "@\u200b")
-
-
-def _escaped_digest(messages: list[Message]) -> str:
-    """Return the lines of a digest, cut before they are escaped so that each message has one."""
-    room = TEXT_LIMIT
-    while True:
-        text = escaped(digest_text(messages, room))
-        if utf16_length(text) <= TEXT_LIMIT:
-            return text
-        room = room * 3 // 4

@@ -14,6 +14,8 @@ from fks_assets.notify.outcome import Answer
 DEADLINE_SECONDS = 10.0
 MOST_BODY = 65_536
 MOST_REDIRECTS = 3
+# So long before the deadline status and headers have to do, without the rest of the body.
+LAST_SECONDS = 0.5
 
 
 class Unreachable(TradingError):
@@ -35,21 +37,23 @@ async def post(
     be asked.
     """
     connector = aiohttp.TCPConnector(resolver=PublicResolver(loopback=loopback), use_dns_cache=False, force_close=True)
-    options = {"headers": {"User-Agent": "fks_assets", **headers}, "allow_redirects": False}
+    # Packed, the body could not be read, and with it how long the server wants to be left alone.
+    headers = {"User-Agent": "fks_assets", "Accept-Encoding": "identity", **headers}
+    until = asyncio.get_running_loop().time() + deadline_seconds
     try:
         async with (
-            asyncio.timeout(deadline_seconds),
+            asyncio.timeout_at(until),
             aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
             ) as session,
         ):
             for _ in range(MOST_REDIRECTS + 1):
                 check_url(url, loopback=loopback, hosts=hosts)
-                async with session.post(URL(url, encoded=True), data=body, **options) as response:
+                async with session.post(URL(url, encoded=True), data=body, headers=headers, allow_redirects=False) as response:
                     if response.status in (307, 308) and "Location" in response.headers:
                         url = urljoin(url, response.headers["Location"])
                         continue
-                    return await _answer(response)
+                    return await _answer(response, until - LAST_SECONDS)
             raise Unreachable(f"led on more than {MOST_REDIRECTS} times")
     except TimeoutError:
         raise Unreachable(f"gave no answer within {deadline_seconds:.0f} s") from None
@@ -61,14 +65,14 @@ async def post(
         raise Unreachable(f"broke the connection: {type(error).__name__}") from None
 
 
-async def _answer(response: aiohttp.ClientResponse) -> Answer:
+async def _answer(response: aiohttp.ClientResponse, until: float) -> Answer:
     headers = {name.lower(): value for name, value in response.headers.items()}
     if 200 <= response.status < 300:
         return Answer(response.status, headers)
     body = b""
     # Status and headers say enough where the body breaks off or never ends.
     try:
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout_at(until):
             while len(body) < MOST_BODY and (part := await response.content.readany()):
                 body += part
     except (TimeoutError, aiohttp.ClientError):

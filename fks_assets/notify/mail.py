@@ -5,13 +5,14 @@ import contextlib
 import smtplib
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import format_datetime
 
 from fks_assets.clock import to_datetime
 from fks_assets.notify.channel import Channel, Network, target_of
-from fks_assets.notify.message import Message, digest_text, digest_title, plain, shortened, worst
+from fks_assets.notify.message import Message, digest_text, digest_title, event_of, plain, shortened, worst
 from fks_assets.notify.outcome import Outcome, Result
 from fks_assets.settings.notifications import EmailChannel
 
@@ -52,8 +53,8 @@ def mail_of(messages: list[Message], rules: EmailChannel) -> EmailMessage:
     mail["From"] = rules.sender
     mail["To"] = ", ".join(rules.recipients)
     mail["Date"] = format_datetime(to_datetime(max(each.created_at for each in messages)))
-    mail["Message-ID"] = f"<fks.{first.event_id}.{first.created_at}.{len(messages)}@{rules.sender.rpartition('@')[2]}>"
-    mail["X-Fks-Event"] = first.event_id
+    mail["Message-ID"] = f"<fks.{event_of(messages)}.{first.created_at}@{rules.sender.rpartition('@')[2]}>"
+    mail["X-Fks-Event"] = event_of(messages)
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(f"{text}\n\n{first.footer}\n")
     return mail
@@ -77,7 +78,8 @@ class _TlsServer(smtplib.SMTP_SSL):
 
 async def _send(rules: EmailChannel, password: str | None, mail: EmailMessage) -> Outcome:
     opened: list[smtplib.SMTP] = []
-    task = asyncio.create_task(asyncio.to_thread(_deliver, rules, password, mail, opened))
+    until = time.monotonic() + DEADLINE_SECONDS
+    task = asyncio.create_task(asyncio.to_thread(_deliver, rules, password, mail, opened, until))
     try:
         return await asyncio.wait_for(asyncio.shield(task), DEADLINE_SECONDS)
     except TimeoutError:
@@ -88,26 +90,45 @@ async def _send(rules: EmailChannel, password: str | None, mail: EmailMessage) -
         return await task
 
 
-def _deliver(rules: EmailChannel, password: str | None, mail: EmailMessage, opened: list[smtplib.SMTP]) -> Outcome:
+def _deliver(rules: EmailChannel, password: str | None, mail: EmailMessage, opened: list[smtplib.SMTP], until: float) -> Outcome:
     context = ssl.create_default_context()
+    taken: Outcome | None = None
     try:
         with _TlsServer(opened, rules, context) if rules.security == "tls" else _Server(opened, rules) as server:
             if rules.security == "starttls":
                 server.starttls(context=context)
             if rules.user is not None and password is not None:
                 server.login(rules.user, password)
-            server.send_message(mail, rules.sender, list(rules.recipients))
-    except smtplib.SMTPRecipientsRefused as error:
-        return _judged(max(code for code, _ in error.recipients.values()))
-    except smtplib.SMTPResponseException as error:
-        return _judged(error.smtp_code)
-    except smtplib.SMTPNotSupportedError:
-        return Outcome(Result.DEAD, f"the server does not offer {rules.security}, or no login")
-    except ssl.SSLError as error:
-        return Outcome(Result.LATER, f"no secure connection: {error.reason or type(error).__name__}")
+            if time.monotonic() > until:
+                return Outcome(Result.LATER, f"no connection within {DEADLINE_SECONDS:g} s")
+            taken = _taken(server.send_message(mail, rules.sender, list(rules.recipients)), len(rules.recipients))
     except (smtplib.SMTPException, OSError) as error:
-        return Outcome(Result.LATER, f"cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
-    return Outcome(Result.DELIVERED)
+        # What goes wrong after it was taken, at the farewell, must not send it again.
+        return taken or _failed(error, rules.security)
+    return taken
+
+
+def _taken(refused: dict[str, tuple[int, bytes]], count: int) -> Outcome:
+    if not refused:
+        return Outcome(Result.DELIVERED)
+    return Outcome(Result.DELIVERED, f"{len(refused)} of {count} recipients refused: answered {_least(refused)}")
+
+
+def _least(refused: dict[str, tuple[int, bytes]]) -> int:
+    """Return the mildest code: what one recipient's server wants later is worth another try."""
+    return min(code for code, _ in refused.values())
+
+
+def _failed(error: smtplib.SMTPException | OSError, security: str) -> Outcome:
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return _judged(_least(error.recipients))
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _judged(error.smtp_code)
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return Outcome(Result.DEAD, f"the server does not offer {security}, or no login")
+    if isinstance(error, ssl.SSLError):
+        return Outcome(Result.LATER, f"no secure connection: {error.reason or type(error).__name__}")
+    return Outcome(Result.LATER, f"cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}")
 
 
 def _judged(code: int) -> Outcome:

@@ -1,9 +1,11 @@
 """What is said: titles by kind, colours by severity, and text that cannot do more than be read."""
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fks_assets.clock import iso
+from fks_assets.ids import stable_id
 
 TITLES = {
     "buy_signal": "🟢 BUY signal",
@@ -16,6 +18,7 @@ TITLES = {
     "rebalance": "⚖️ Rebalance",
     "daily_report": "📊 Daily report",
     "weekly_report": "📈 Weekly report",
+    "monthly_report": "🗓️ Monthly report",
     "report": "📄 Report",
     "strategy_disabled": "❌ Strategy failed validation",
     "strategy_not_judged": "❔ Strategy not judged",
@@ -39,7 +42,10 @@ _KEPT = {"\n", "\t", _JOINER}
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One notification as it is said on a channel; times are UTC milliseconds. `round_number` counts its escalations."""
+    """One notification as it is said on a channel; times are UTC milliseconds. `round_number` counts its escalations.
+
+    One that is not stored nobody can look up or acknowledge.
+    """
 
     id: int
     kind: str
@@ -48,6 +54,7 @@ class Message:
     created_at: int
     round_number: int = 0
     simulated: bool = False
+    is_stored: bool = True
 
     @property
     def event_id(self) -> str:
@@ -63,7 +70,7 @@ class Message:
     @property
     def footer(self) -> str:
         """Which message this is, and whether its markets are made up."""
-        todo = f" · fks notifications ack {self.id}" if self.severity == "URGENT" else ""
+        todo = f" · fks notifications ack {self.id}" if self.severity == "URGENT" and self.is_stored else ""
         return f"#{self.event_id} · {self.severity} · {iso(self.created_at)}{' · SIMULATED' if self.simulated else ''}{todo}"
 
     @property
@@ -73,24 +80,39 @@ class Message:
 
 
 def digest_text(messages: list[Message], room: int) -> str:
-    """Return many messages as lines within `room` characters, the most severe first; the last line counts what has no room."""
+    """Return many messages as lines within `room` UTF-16 units, the most severe first; the last line counts what has no room."""
     ordered = sorted(messages, key=lambda each: (-SEVERITY_ORDER[each.severity], each.id))
     share = max(60, room // len(ordered) - 1)
     lines: list[str] = []
     left = room - 60
     for message in ordered:
         line = shortened(message.line, share)
-        if len(line) >= left:
+        length = utf16_length(line)
+        if length >= left:
             lines.append(f"… and {len(ordered) - len(lines)} more: fks notifications")
             break
         lines.append(line)
-        left -= len(line) + 1
+        left -= length + 1
     return "\n".join(lines)
+
+
+def escaped_digest(messages: list[Message], room: int, escape: Callable[[str], str]) -> str:
+    """Return the lines of a digest, cut before they are escaped so that each message has one."""
+    cut = room
+    while utf16_length(text := escape(digest_text(messages, cut))) > room:
+        cut = cut * 3 // 4
+    return text
 
 
 def digest_title(messages: list[Message]) -> str:
     """Return the title of a digest."""
     return f"🗞️ {len(messages)} messages"
+
+
+def event_of(messages: list[Message]) -> str:
+    """Return the same for every copy of what is said: of one message its own, of a digest one for just these messages."""
+    first = messages[0].event_id
+    return first if len(messages) == 1 else f"{first}-{stable_id(*(each.event_id for each in messages))}"
 
 
 def worst(messages: list[Message]) -> str:

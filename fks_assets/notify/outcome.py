@@ -4,6 +4,7 @@ import email.utils
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from enum import StrEnum
 from typing import Any
 
@@ -83,7 +84,7 @@ def retry_after_ms(answer: Answer, now_ms: int) -> int | None:
     header = answer.headers.get("retry-after")
     waits = [_number(header), _number(answer.headers.get("x-ratelimit-reset-after"))]
     if header is not None and waits[0] is None:
-        waits[0] = _until_date(header, now_ms)
+        waits[0] = _until_date(header, answer.headers.get("date"), now_ms)
     known = [wait for wait in waits if wait is not None]
     document = answer.document
     parameters = document.get("parameters")
@@ -100,11 +101,18 @@ def _seconds(number: float, header: float | None) -> float:
     return number / 1000 if number == int(number) and number > MOST_WHOLE_SECONDS else number
 
 
-def _until_date(header: str, now_ms: int) -> float | None:
+def _until_date(header: str, date: str | None, now_ms: int) -> float | None:
+    """Return the seconds until a date, by the clock of the server if its answer has a date: ours may be wrong."""
+    until, now = _date_ms(header), None if date is None else _date_ms(date)
+    return None if until is None else max(0.0, (until - (now_ms if now is None else now)) / 1000)
+
+
+def _date_ms(header: str) -> int | None:
     try:
-        return max(0.0, (to_ms(email.utils.parsedate_to_datetime(header)) - now_ms) / 1000)
+        found = email.utils.parsedate_to_datetime(header)
     except (ValueError, TypeError, OverflowError):
         return None
+    return to_ms(found if found.tzinfo is not None else found.replace(tzinfo=UTC))
 
 
 def _number(value: Any) -> float | None:

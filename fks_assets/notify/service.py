@@ -3,7 +3,11 @@
 import asyncio
 import signal
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+from fks_assets.alive import SENDER, show_alive
 from fks_assets.clock import now_ms
 from fks_assets.errors import InvalidInput
 from fks_assets.ids import unique_name
@@ -21,6 +25,9 @@ from fks_assets.stores.notifications import add_notification
 SEVERITY_OF = {"trade": "INFO", "report": "INFO", "alert": "HIGH"}
 TEST_KIND = "test"
 LOOK_SECONDS = 0.2
+# A name that cannot be resolved keeps a thread for half a minute, and the database's work must not wait behind it.
+THREADS = 64
+Found = TypeVar("Found")
 
 
 def open_sender(settings: Settings, database: Database) -> Sender:
@@ -36,9 +43,9 @@ def run_sender(settings: Settings, database: Database) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await open_sender(settings, database).run(stop)
+        await open_sender(settings, database).run(stop, lambda: show_alive(settings.home, SENDER))
 
-    asyncio.run(work())
+    run_with_threads(work())
 
 
 def deliver_for(settings: Settings, database: Database, seconds: float) -> int | None:
@@ -49,7 +56,7 @@ def deliver_for(settings: Settings, database: Database, seconds: float) -> int |
     with database.transaction() as connection:
         if somebody_sends(connection, now_ms()):
             return None
-    return asyncio.run(open_sender(settings, database).drain(seconds))
+    return run_with_threads(open_sender(settings, database).drain(seconds))
 
 
 def deliver_one(settings: Settings, database: Database, number: int, seconds: float) -> list[Delivery]:
@@ -69,7 +76,7 @@ def deliver_one(settings: Settings, database: Database, number: int, seconds: fl
         while time.monotonic() < until and not is_settled():
             time.sleep(LOOK_SECONDS)
     else:
-        asyncio.run(open_sender(settings, database).run_for(seconds, is_settled))
+        run_with_threads(open_sender(settings, database).run_for(seconds, is_settled))
     return read_deliveries(database, [number])
 
 
@@ -108,6 +115,16 @@ def write_test(settings: Settings, database: Database, channel: str) -> int:
         if target is not None:
             revive_target(connection, target.target, at_ms=at)
     return number
+
+
+def run_with_threads(work: Coroutine[object, object, Found]) -> Found:
+    """Return what the work of a sender gives, done in a loop of its own with threads enough."""
+
+    async def with_threads() -> Found:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="notify"))
+        return await work
+
+    return asyncio.run(with_threads())
 
 
 def _is_settled(delivery: Delivery) -> bool:

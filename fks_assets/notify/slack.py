@@ -3,7 +3,7 @@
 from typing import Any
 
 from fks_assets.notify.channel import Channel, Network, webhook_channel
-from fks_assets.notify.message import COLOURS, Message, digest_text, digest_title, plain, shortened, worst
+from fks_assets.notify.message import COLOURS, Message, digest_title, escaped_digest, plain, shortened, worst
 from fks_assets.settings.notifications import SlackChannel
 
 HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
@@ -19,12 +19,12 @@ def slack_payload(messages: list[Message]) -> dict[str, Any]:
     """Return the body for one message, or for a digest of several."""
     first = messages[0]
     if len(messages) == 1:
-        title, text, severity = first.title, plain(first.text), first.severity
+        title, text, severity = first.title, shortened(escaped(plain(first.text)), TEXT_LIMIT), first.severity
     else:
-        title, text, severity = digest_title(messages), digest_text(messages, TEXT_LIMIT), worst(messages)
+        title, text, severity = digest_title(messages), escaped_digest(messages, TEXT_LIMIT, escaped), worst(messages)
     attachment = {
         "color": f"#{COLOURS[severity]:06x}",
-        "text": escaped(shortened(text, TEXT_LIMIT)),
+        "text": text,
         "footer": escaped(first.footer),
         "mrkdwn_in": [],
     }

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,11 @@ from fks_assets.settings.notifications import SmsChannel
 # Services at one public https address each: an address in a setting could lead into the private network.
 SERVICES = ("46elks", "bulksms", "clickatell", "d7sms", "httpsms", "msgbird", "nexmo", "plivo", "twilio", "voipms", "vonage")
 TEXT_LIMIT, AT_ONCE, DEADLINE_SECONDS = 300, 1000, 30.0
-_STATUS = re.compile(r"error=(\d{3})")
+# A status of HTTP, or a code of the service's own.
+_ERROR = re.compile(r"error=(\d*)")
+# https://www.twilio.com/docs/api/errors: 20003 the login is refused, 20005 the account is closed, 20404 it is unknown.
+_NO_LOGIN = (401, 403, 404, 20003, 20005, 20404)
+_FOR_NOW = (408, 425, 429, 20429)
 
 
 def open_sms(name: str, rules: SmsChannel, network: Network) -> Channel:
@@ -27,7 +32,11 @@ def open_sms(name: str, rules: SmsChannel, network: Network) -> Channel:
         raise InvalidInput(f"the service {service[:20]!r} is unknown; known: {', '.join(SERVICES)}")
 
     async def send(messages: Sequence[Message]) -> Outcome:
-        return await asyncio.to_thread(_deliver, url, service, sms_text(list(messages)))
+        delivering = asyncio.to_thread(_deliver, url, service, sms_text(list(messages)))
+        try:
+            return await asyncio.wait_for(delivering, DEADLINE_SECONDS)
+        except TimeoutError:
+            return Outcome(Result.LATER, f"{service} gave no answer within {DEADLINE_SECONDS:g} s")
 
     return Channel(
         name=name,
@@ -54,19 +63,46 @@ def sms_text(messages: list[Message]) -> str:
     return f"{head}{digest_text(messages, TEXT_LIMIT - utf16_length(head))}"
 
 
+class _Heard(logging.Handler):
+    """Keeps what apprise says of the troubles of this thread; other channels may be under way in others."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self.said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.said += record.getMessage()
+
+
 def _deliver(url: str, service: str, text: str) -> Outcome:
     import apprise
 
-    # It names numbers and addresses, also where nobody captures it.
-    logging.getLogger("apprise").propagate = False
-    sender: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-    if sender is None:
-        return Outcome(Result.DEAD, f"{service}: the address is not understood")
-    with apprise.LogCapture(level=logging.WARNING) as said:
-        arrived = sender.notify(body=text)
-    if arrived:
-        return Outcome(Result.DELIVERED)
-    found = _STATUS.search(said.getvalue())
-    status = None if found is None else int(found[1])
-    words = f"{service} gave no answer" if status is None else f"{service} answered {status}"
-    return Outcome(Result.DEAD if status in (401, 403, 404) else Result.LATER, words)
+    log, heard = logging.getLogger("apprise"), _Heard()
+    # It names numbers and addresses.
+    log.propagate = False
+    log.setLevel(logging.WARNING)
+    log.addHandler(heard)
+    try:
+        sender: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        if sender is None:
+            return Outcome(Result.DEAD, f"{service}: the address is not understood")
+        if len(sender) > 1:
+            return Outcome(Result.DEAD, f"{service}: the address leads to {len(sender)} numbers; give each a channel of its own")
+        return Outcome(Result.DELIVERED) if sender.notify(body=text) else _judged(service, heard.said)
+    finally:
+        log.removeHandler(heard)
+
+
+def _judged(service: str, said: str) -> Outcome:
+    """Return what apprise's words about a failure mean; without an error there was no answer."""
+    found = _ERROR.search(said)
+    if found is None:
+        return Outcome(Result.LATER, f"{service} gave no answer")
+    code = int(found[1] or 0)
+    words = f"{service} answered {code}" if code else f"{service} refused it"
+    if code in _NO_LOGIN:
+        return Outcome(Result.DEAD, words)
+    is_for_now = code in _FOR_NOW or 500 <= code < 600 or 20500 <= code < 20600
+    return Outcome(Result.LATER if is_for_now else Result.REFUSED, words)

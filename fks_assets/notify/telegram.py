@@ -1,5 +1,6 @@
-"""Telegram: plain text from a bot, without any markup that a text could use."""
+"""Telegram: plain text from a bot, without any markup that a text could use, and nobody is called by it."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,12 +8,14 @@ import orjson
 
 from fks_assets.notify.addresses import check_url
 from fks_assets.notify.channel import Channel, Network, address_shown, send_body, target_of
-from fks_assets.notify.message import Message, digest_text, digest_title, plain, shortened, utf16_length
+from fks_assets.notify.message import Message, digest_title, escaped_digest, plain, shortened, utf16_length
 from fks_assets.notify.outcome import Answer, Outcome, Result, judged
 from fks_assets.settings.notifications import TelegramChannel
 
 # https://core.telegram.org/bots/api#sendmessage
 TEXT_LIMIT = 4096
+# What calls people or bots: @name, and /word where a word begins.
+_CALL = re.compile(r"@|(?<!\S)/")
 
 
 def open_telegram(name: str, rules: TelegramChannel, network: Network) -> Channel:
@@ -42,12 +45,17 @@ def telegram_document(messages: list[Message], chat_id: str) -> dict[str, Any]:
     first = messages[0]
     title = first.title if len(messages) == 1 else digest_title(messages)
     room = TEXT_LIMIT - utf16_length(title) - utf16_length(first.footer) - 4
-    text = shortened(plain(first.text), room) if len(messages) == 1 else digest_text(messages, room)
+    text = shortened(quiet(plain(first.text)), room) if len(messages) == 1 else escaped_digest(messages, room, quiet)
     return {
         "chat_id": chat_id,
         "text": f"{title}\n{text}\n\n{first.footer}",
         "link_preview_options": {"is_disabled": True},
     }
+
+
+def quiet(text: str) -> str:
+    """Return text in which Telegram finds no mention and no command, as it does in plain text too."""
+    return _CALL.sub("\\g<0>\u200b", text)
 
 
 def judged_by_telegram(answer: Answer, now_ms: int) -> Outcome:

@@ -10,7 +10,7 @@ import orjson
 from fks_assets.clock import iso, now_ms
 from fks_assets.notify.addresses import check_url
 from fks_assets.notify.channel import Channel, Network, address_shown, send_body, target_of
-from fks_assets.notify.message import Message, digest_title, plain, worst
+from fks_assets.notify.message import Message, digest_title, event_of, plain, worst
 from fks_assets.notify.outcome import Outcome
 from fks_assets.settings.notifications import WebhookChannel
 
@@ -26,7 +26,7 @@ def open_webhook(name: str, rules: WebhookChannel, network: Network, clock: Call
     async def send(messages: Sequence[Message]) -> Outcome:
         body = orjson.dumps(webhook_document(list(messages)))
         at = str(clock() // 1000)
-        headers = {TIMESTAMP: at, SIGNATURE: f"sha256={signature(key, at, body)}", EVENT: messages[0].event_id}
+        headers = {TIMESTAMP: at, SIGNATURE: f"sha256={signature(key, at, body)}", EVENT: event_of(list(messages))}
         return await send_body(url, body, loopback=network.loopback, headers=headers)
 
     return Channel(
@@ -52,7 +52,7 @@ def webhook_document(messages: list[Message]) -> dict[str, Any]:
     if len(messages) == 1:
         return _document(messages[0])
     return {
-        "event": messages[0].event_id,
+        "event": event_of(messages),
         "kind": "digest",
         "severity": worst(messages),
         "title": digest_title(messages),

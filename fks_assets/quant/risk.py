@@ -18,6 +18,8 @@ from fks_assets.quant.risk_rules import RiskRules
 
 # Percentages are written with so many digits after the point; with more where they would look like the bound.
 _DIGITS = (2, 4, 8, 16)
+# By so much the clock that a price has its time from may be ahead of the one that it is judged by.
+_AHEAD_MS = 60_000
 # A share of next to nothing has up to 40 digits before the point.
 _WIDE = decimal.Context(prec=120)
 
@@ -159,6 +161,8 @@ def _unknown(cash: Decimal | None, holdings: Sequence[Holding], rules: RiskRules
         elif held.priced_at is not None and at_ms - held.priced_at > rules.oldest_price_minutes * 60_000:
             age = (at_ms - held.priced_at) // 60_000
             yield f"the price of {held.name}: it is {age} min old, more than {rules.oldest_price_minutes}"
+        elif held.priced_at is not None and held.priced_at - at_ms > _AHEAD_MS:
+            yield f"the price of {held.name}: it is of {(held.priced_at - at_ms) // 60_000} min from now"
         if held.entry_price is None:
             yield f"the entry price of {held.name}: what it gained or lost is not known"
 

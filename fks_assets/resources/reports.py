@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Reports:
         Raises StoreError when the directory cannot be written.
         """
         path = self.settings.reports_directory / name
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary.write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ class GuardSettings(Section):
     interval_seconds: int = Field(5, ge=5, le=60)
     check_within_seconds: float = Field(15.0, ge=5, le=600)
     price_age_seconds: float = Field(60.0, ge=1, le=3600)
-    read_seconds: float = Field(2.0, ge=0.2, le=3)
+    read_seconds: float = Field(2.0, ge=0.5, le=3)
     triggered_seconds: float = Field(15.0, ge=5, le=600)
     trail_seconds: float = Field(30.0, ge=5, le=3600)
     silent_seconds: float = Field(10.0, ge=5, le=600)

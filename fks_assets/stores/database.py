@@ -20,13 +20,15 @@ from fks_assets.errors import SettingsError, StoreError
 from fks_assets.redaction import hide
 from fks_assets.stores import embedded
 
-HEAD_REVISION = "0009"
+HEAD_REVISION = "0011"
 MIGRATION_LOCK = 0x666B73_0001
 DAGSTER_TABLES_LOCK = 0x666B73_0002
 DAEMON_LOCK = 0x666B73_0003
 REPAIR_LOCK = 0x666B73_0004
 CREDENTIALS_LOCK = 0x666B73_0005
 CONNECT_SECONDS = 5
+# A server that is cut off, rather than down, is given up after this time instead of the quarter of an hour of TCP.
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 RECOVERY_ATTEMPTS = 3
 SESSION_SETTINGS = {
     "statement_timeout": "5s",
@@ -64,6 +66,7 @@ class Database:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
+                **KEEPALIVES,
                 "application_name": "fks",
                 "options": " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items()),
             },

@@ -78,10 +78,13 @@ _INSERT = sa.text(f"""
     FROM unnest(CAST(:ids AS bigint[]), CAST(:channels AS text[])) AS new (id, channel)
     ON CONFLICT ON CONSTRAINT uq_deliveries_once DO NOTHING
 """)  # noqa: S608 - constants only
+# So far ahead lies only what was written by a clock that has been set back since: it is not waited for.
+_FUTURE = f"{moment(':at')} + interval '2 minutes'"
+_LEASE_IS_OVER = f"(lease_until <= {moment(':at')} OR lease_until > {_FUTURE})"
 _IS_DUE = f"""
-    (d.state = 'PENDING' AND d.next_attempt_at <= {moment(":at")} OR d.state = 'SENDING' AND d.lease_until <= {moment(":at")})
+    (d.state = 'PENDING' AND (d.next_attempt_at <= {moment(":at")} OR d.created_at > {_FUTURE})
+        OR d.state = 'SENDING' AND {_LEASE_IS_OVER})
 """
-_DUE = sa.text(f"SELECT EXISTS (SELECT FROM deliveries d WHERE d.channel = ANY (CAST(:channels AS text[])) AND {_IS_DUE})")  # noqa: S608
 _DUE = sa.text(f"""
     SELECT d.id, d.notification_id, d.channel, d.round, d.attempts + 1, n.kind, n.severity, n.message,
         {milliseconds("n.created_at")}
@@ -112,23 +115,24 @@ _BURY = sa.text(f"""
     UPDATE deliveries SET state = 'DEAD', last_error = :error, lease_until = NULL, leased_by = NULL,
         handed_to = nullif(handed_to, channel)
     WHERE channel = :channel AND (
-        state = 'PENDING' OR state = 'SENDING' AND (lease_until <= {moment(":at")} OR leased_by = :sender))
+        state = 'PENDING' OR state = 'SENDING' AND ({_LEASE_IS_OVER} OR leased_by = :sender))
 """)  # noqa: S608 - constants only
 _BURY_UNKNOWN = sa.text(f"""
     UPDATE deliveries SET state = 'DEAD', last_error = 'the channel is no longer in the settings', lease_until = NULL,
         leased_by = NULL, handed_to = nullif(handed_to, channel)
     WHERE channel <> ALL (CAST(:channels AS text[]))
-        AND (state = 'PENDING' OR state = 'SENDING' AND lease_until <= {moment(":at")})
+        AND (state = 'PENDING' OR state = 'SENDING' AND {_LEASE_IS_OVER})
 """)  # noqa: S608 - constants only
 _STUCK = sa.text(f"""
     SELECT d.id, d.notification_id, d.channel, d.round, d.state, (
         SELECT jsonb_object_agg(o.channel, o.state) FROM deliveries o
         WHERE o.notification_id = d.notification_id AND o.round = d.round)
     FROM deliveries d JOIN notifications n ON n.id = d.notification_id
-    WHERE d.channel <> :log AND d.handed_to IS NULL AND (
+    WHERE d.channel <> :log AND d.handed_to IS NULL AND n.acknowledged_at IS NULL AND (
         d.state IN ('FAILED', 'DEAD') AND d.next_attempt_at <= {moment(":at")}
-        OR d.state IN ('PENDING', 'SENDING') AND n.severity = 'URGENT' AND d.created_at <= {moment(":before")})
-    ORDER BY d.id LIMIT :most FOR UPDATE OF d SKIP LOCKED
+        OR d.state IN ('PENDING', 'SENDING') AND n.severity = 'URGENT'
+            AND (d.created_at <= {moment(":before")} OR d.created_at > {_FUTURE}))
+    ORDER BY n.severity = 'URGENT' DESC, d.next_attempt_at, d.id LIMIT :most FOR UPDATE OF d SKIP LOCKED
 """)  # noqa: S608 - constants only
 _HANDED = sa.text("UPDATE deliveries SET handed_to = :channel WHERE id = :id")
 _LOOK_AGAIN = sa.text(f"UPDATE deliveries SET next_attempt_at = {moment(':at')} WHERE id = :id")  # noqa: S608
@@ -143,6 +147,10 @@ _ESCALATING = sa.text(f"""
 _ESCALATED = sa.text(f"""
     UPDATE notifications SET escalations = :escalations, escalate_at = {moment(":next")} WHERE id = :id
 """)  # noqa: S608 - constants only
+_END_ESCALATIONS = sa.text("""
+    UPDATE deliveries SET state = 'FAILED', last_error = 'acknowledged before it was said'
+    WHERE notification_id = :id AND round > 0 AND state = 'PENDING'
+""")
 _COLUMNS = (
     f"id, notification_id, channel, round, state, attempts, {milliseconds('created_at')}, {milliseconds('next_attempt_at')}, "
     f"{milliseconds('delivered_at')}, last_error, handed_to"
@@ -151,9 +159,11 @@ _READ = sa.text(f"""
     SELECT {_COLUMNS} FROM deliveries WHERE notification_id = ANY (CAST(:ids AS bigint[])) ORDER BY notification_id, round, id
 """)  # noqa: S608 - constants only
 _WAITING = sa.text(f"""
-    SELECT channel, count(*), {milliseconds("min(created_at)")}, count(*) FILTER (WHERE state IN ('FAILED', 'DEAD'))
-    FROM deliveries
-    WHERE state IN ('PENDING', 'SENDING') OR state IN ('FAILED', 'DEAD') AND handed_to IS NULL GROUP BY channel
+    SELECT d.channel, count(*), {milliseconds("min(d.created_at)")}, count(*) FILTER (WHERE d.state IN ('FAILED', 'DEAD'))
+    FROM deliveries d JOIN notifications n ON n.id = d.notification_id
+    WHERE d.state IN ('PENDING', 'SENDING')
+        OR d.state IN ('FAILED', 'DEAD') AND d.handed_to IS NULL AND n.acknowledged_at IS NULL
+    GROUP BY d.channel
 """)  # noqa: S608 - constants only
 
 
@@ -215,7 +225,10 @@ def bury_unknown(connection: sa.Connection, channels: Sequence[str], *, at_ms: i
 
 
 def stuck(connection: sa.Connection, log: str, *, at_ms: int, before_ms: int, most: int) -> list[Stuck]:
-    """Lock and return deliveries that failed, and urgent ones that wait since before a time, and that nobody has taken over."""
+    """Lock and return deliveries that failed, and urgent ones that wait since before a time, and that nobody has taken over.
+
+    Urgent ones come first, then what was looked at longest ago; a message that somebody has acknowledged is none of them.
+    """
     values = {"log": log, "at": at_ms, "before": before_ms, "most": most}
     return [Stuck(*row) for row in connection.execute(_STUCK, values)]
 
@@ -244,6 +257,11 @@ def escalating(connection: sa.Connection, *, at_ms: int, most: int) -> list[tupl
 def note_escalated(connection: sa.Connection, notification: int, escalations: int, *, next_ms: int | None) -> None:
     """Note how often a notification has been escalated, and when it is next; None: not any more."""
     connection.execute(_ESCALATED, {"id": notification, "escalations": escalations, "next": next_ms})
+
+
+def end_escalations(connection: sa.Connection, notification: int) -> None:
+    """Give up the escalations of a notification that still wait: somebody has seen it."""
+    connection.execute(_END_ESCALATIONS, {"id": notification})
 
 
 def read_deliveries(source: Database | sa.Connection, notifications: Sequence[int]) -> list[Delivery]:

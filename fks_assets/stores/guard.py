@@ -1,7 +1,7 @@
 """What the stop guard knows between two looks: open positions with their stops, prices, and the proof that they were checked."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 
 import sqlalchemy as sa
@@ -30,6 +30,11 @@ class KnownPrice:
     digest: str
     suspect: Decimal | None = None
     suspect_at: int | None = None
+
+    def not_ahead(self, now_ms: int) -> "KnownPrice":
+        """Return it without a time that has not come yet: the clock has gone back, and its age counts from now on."""
+        suspect_at = None if self.suspect_at is None else min(self.suspect_at, now_ms)
+        return replace(self, price_at=min(self.price_at, now_ms), suspect_at=suspect_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +94,28 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """For how long a position was watched in the hour from `hour` (UTC ms) on, and for how long not, in milliseconds."""
+    """For how long a position was watched in the hour from `hour` (UTC ms) on, and for how long not, in milliseconds.
+
+    Whole hours in which nobody looked are one: `uncovered_ms` is then as long as all of them, the first of which is `hour`.
+    """
 
     deal_id: int
     hour: int
     covered_ms: int
     uncovered_ms: int
+
+    def begun_in(self, start_ms: int, end_ms: int) -> "Hour | None":
+        """Return the part of it that is of hours that begin in [start_ms, end_ms), None if there is none."""
+        hours = max(1, self.uncovered_ms // HOUR_MS)
+        first = max(0, -((self.hour - start_ms) // HOUR_MS))
+        last = min(hours, -((self.hour - end_ms) // HOUR_MS))
+        if last <= first:
+            return None
+        return (
+            self
+            if last - first == hours
+            else replace(self, hour=self.hour + first * HOUR_MS, uncovered_ms=(last - first) * HOUR_MS)
+        )
 
 
 _TIMES = ("since", "accounted_to", "checked_at", "price_at", "event_at", "confirmed_at", "breached_at")
@@ -154,7 +175,9 @@ _ADD_HOURS = sa.text(f"""
 """)  # noqa: S608 - constants only
 _HOURS = sa.text(f"""
     SELECT k.deal_id, {milliseconds("k.hour")}, k.covered_ms, k.uncovered_ms FROM stop_coverage k JOIN deals d ON d.id = k.deal_id
-    WHERE k.hour >= {moment(":start")} AND k.hour < {moment(":end")} AND (CAST(:account AS text) IS NULL OR d.account = :account)
+    WHERE (k.hour >= {moment(":start")} AND k.hour < {moment(":end")}
+        OR k.uncovered_ms > {HOUR_MS} AND k.hour < {moment(":end")})
+      AND (CAST(:account AS text) IS NULL OR d.account = :account)
     ORDER BY k.hour, k.deal_id
 """)  # noqa: S608 - constants only
 _LAST = sa.text(f"SELECT {milliseconds('at')} FROM heartbeats WHERE name = :name FOR UPDATE")  # noqa: S608 - constants only
@@ -224,4 +247,6 @@ def add_hours(connection: sa.Connection, hours: Sequence[Hour]) -> None:
 def read_hours(source: Database | sa.Connection, start_ms: int, end_ms: int, account: str | None = None) -> list[Hour]:
     """Return the finished hours that begin in [start_ms, end_ms), of an account or of all."""
     with reading(source) as connection:
-        return [Hour(*row) for row in connection.execute(_HOURS, {"start": start_ms, "end": end_ms, "account": account})]
+        rows = connection.execute(_HOURS, {"start": start_ms, "end": end_ms, "account": account})
+        found = (Hour(*row).begun_in(start_ms, end_ms) for row in rows)
+        return [hour for hour in found if hour is not None]

@@ -1,6 +1,6 @@
 """The tables of the stop guard: what it knows of prices, when it checked each position, and how much of the time that was so."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, Table, Text, text
 
 from fks_assets.stores.table_base import MARKET_PATTERN, METADATA, TIME, market_column, money_column, numbers, one_of
 
@@ -56,5 +56,6 @@ STOP_COVERAGE = Table(
     Column("uncovered_ms", BigInteger, nullable=False),
     CheckConstraint("covered_ms >= 0 AND uncovered_ms >= 0", name="times_not_negative"),
     Index(None, "hour"),
+    Index("ix_stop_coverage_gaps", "hour", postgresql_where=text("uncovered_ms > 3600000")),
     comment="For how long of each hour a position was watched, and for how long not; rows are kept",
 )

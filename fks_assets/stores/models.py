@@ -20,12 +20,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from fks_assets.stores import accounting_tables, guard_tables, ledger_tables, notification_tables, risk_tables
+from fks_assets.stores import accounting_tables, guard_tables, ledger_tables, notification_tables, report_tables, risk_tables
 from fks_assets.stores.table_base import MARKET_PATTERN, METADATA, MONTH_PATTERN, STRATEGY_PATTERN, TIME
 from fks_assets.stores.table_base import market_column as _market
 
 # Imported so that METADATA knows every table, whoever asks.
-TABLE_MODULES = (ledger_tables, accounting_tables, guard_tables, notification_tables, risk_tables)
+TABLE_MODULES = (ledger_tables, accounting_tables, guard_tables, notification_tables, report_tables, risk_tables)
 
 DATASET_HEADS = Table(
     "dataset_heads",

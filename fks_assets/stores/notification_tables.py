@@ -34,7 +34,7 @@ NOTIFICATIONS = Table(
     Column("acknowledged_by", Text),
     Column("escalate_at", TIME, comment="when it goes on to the next channel unless somebody acknowledges it"),
     Column("escalations", Integer, nullable=False, server_default="0"),
-    CheckConstraint("severity IN ('INFO', 'WARN', 'HIGH', 'URGENT')", name="severity_known"),
+    one_of("severity", SEVERITIES, "severity_known"),
     CheckConstraint("(acknowledged_at IS NULL) = (acknowledged_by IS NULL)", name="acknowledged_by_someone"),
     CheckConstraint("acknowledged_at IS NULL OR escalate_at IS NULL", name="acknowledged_is_quiet"),
     CheckConstraint("escalations >= 0", name="escalations_not_negative"),

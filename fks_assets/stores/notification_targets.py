@@ -10,6 +10,8 @@ from fks_assets.stores.ledger.reading import milliseconds, moment, reading
 
 # So many messages may follow one another at once.
 BURST = 4
+# No lease lasts so long, nor do clocks differ by as much: one that ends later was written by a clock that has been set back.
+LONGEST_LEASE_MS = 120_000
 HOST_PREFIX = "host:"
 
 
@@ -26,6 +28,14 @@ class Target:
     not_before: int | None
     delivered_at: int | None
     changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadTarget:
+    """Why a place takes nothing any more, and when a sender last had it in its settings (UTC ms)."""
+
+    reason: str
+    seen_at: int
 
 
 _COLUMNS = (
@@ -48,7 +58,7 @@ _TAKE = sa.text(f"""
     WHERE target = :target
 """)  # noqa: S608 - constants only
 _WORKED = sa.text(f"""
-    UPDATE notification_targets SET failures = 0, refusals = 0, reason = NULL, delivered_at = {moment(":at")},
+    UPDATE notification_targets SET failures = 0, refusals = 0, reason = :reason, delivered_at = {moment(":at")},
         not_before = greatest(not_before, {moment(":not_before")}),
         lease_until = CASE WHEN leased_by = :sender THEN NULL ELSE lease_until END,
         leased_by = CASE WHEN leased_by = :sender THEN NULL ELSE leased_by END
@@ -79,7 +89,7 @@ _NEWEST = sa.text(f"""
     ORDER BY channel, seen_at DESC, changed_at DESC
 """)  # noqa: S608 - constants only
 _FAILURES = sa.text("SELECT failures FROM notification_targets WHERE target = :target")
-_DEAD = sa.text("SELECT target FROM notification_targets WHERE state = 'DEAD'")
+_DEAD = sa.text(f"SELECT target, reason, {milliseconds('seen_at')} FROM notification_targets WHERE state = 'DEAD'")  # noqa: S608
 
 
 def register_target(connection: sa.Connection, target: str, channel: str, shown: str, *, at_ms: int) -> None:
@@ -101,19 +111,24 @@ def take_target(
         return at_ms + 1000
     _, not_before, bucket_at, lease_until, leased_by = row
     interval = -(-60_000 // (per_minute - BURST))
-    earliest = max(not_before or 0, (bucket_at or 0) - (BURST - 1) * interval)
-    if lease_until is not None and leased_by != sender:
+    if bucket_at is None or bucket_at > at_ms + BURST * interval + LONGEST_LEASE_MS:
+        bucket_at = at_ms
+    earliest = max(not_before or 0, bucket_at - (BURST - 1) * interval)
+    if lease_until is not None and leased_by != sender and lease_until <= at_ms + LONGEST_LEASE_MS:
         earliest = max(earliest, lease_until)
     if earliest > at_ms:
         return earliest
-    values = {"target": target, "sender": sender, "until": at_ms + lease_ms, "bucket": max(bucket_at or 0, at_ms) + interval}
+    values = {"target": target, "sender": sender, "until": at_ms + lease_ms, "bucket": max(bucket_at, at_ms) + interval}
     connection.execute(_TAKE, values)
     return None
 
 
-def target_worked(connection: sa.Connection, target: str, sender: str, *, at_ms: int, not_before: int | None) -> None:
-    """Give a target back after a success; `not_before`: it said that its bucket is empty until then."""
-    connection.execute(_WORKED, {"target": target, "sender": sender, "at": at_ms, "not_before": not_before})
+def target_worked(
+    connection: sa.Connection, target: str, sender: str, *, at_ms: int, not_before: int | None, reason: str | None = None
+) -> None:
+    """Give a target back after a success; `not_before`: it said that its bucket is empty until then; `reason`: what it lacks."""
+    values = {"target": target, "sender": sender, "at": at_ms, "not_before": not_before, "reason": reason}
+    connection.execute(_WORKED, values)
 
 
 def target_failed(
@@ -144,9 +159,9 @@ def revive_target(connection: sa.Connection, target: str, *, at_ms: int) -> bool
     return connection.execute(_REVIVE, {"target": target, "at": at_ms}).rowcount > 0
 
 
-def dead_targets(connection: sa.Connection) -> set[str]:
+def dead_targets(connection: sa.Connection) -> Mapping[str, DeadTarget]:
     """Return the targets that are no more."""
-    return set(connection.execute(_DEAD).scalars())
+    return {row[0]: DeadTarget(row[1], row[2]) for row in connection.execute(_DEAD)}
 
 
 def read_targets(source: Database | sa.Connection) -> Mapping[str, Target]:

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from fks_assets.errors import InvalidInput
+from fks_assets.ids import stable_id
 from fks_assets.stores.database import Database
+from fks_assets.stores.deliveries import end_escalations
 from fks_assets.stores.ledger.reading import milliseconds, moment, reading
+
+# Longer texts are cut, longer keys end in their hash: their index takes 2,700 bytes, and no message may undo what it tells of.
+MOST_TEXT, MOST_KEY = 100_000, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,12 @@ def notify(connection: sa.Connection, kind: str, severity: str, message: str, de
 
 
 def add_notification(connection: sa.Connection, kind: str, severity: str, message: str, dedup_key: str) -> int | None:
-    """Write a message in the caller's transaction and return its number, None if its key has been used."""
-    values = {"kind": kind, "severity": severity, "message": message, "dedup_key": dedup_key}
+    """Write a message in the caller's transaction and return its number, None if its key has been used.
+
+    Whatever a feed or an error put into it can be stored: what a database cannot hold is replaced by `?`.
+    """
+    key = dedup_key if len(dedup_key) <= MOST_KEY else f"{dedup_key[:MOST_KEY]}:{stable_id(_storable(dedup_key))}"
+    values = {"kind": kind, "severity": severity, "message": _storable(message[:MOST_TEXT]), "dedup_key": _storable(key)}
     return connection.execute(_INSERT, values).scalar()
 
 
@@ -86,9 +95,16 @@ def read_notification(source: Database | sa.Connection, number: int) -> Notifica
 def acknowledge(connection: sa.Connection, number: int, *, by: str, at_ms: int) -> Notification:
     """Note who has seen a message, which ends its escalation; the first one counts. Return the message as it is now.
 
+    Escalations that wait for a channel are not said any more, the message itself is.
     Raises InvalidInput for a message that is not, and for an empty `by`.
     """
     if not by.strip():
         raise InvalidInput("who acknowledges must be said; was empty")
     connection.execute(_ACKNOWLEDGE, {"id": number, "by": by, "at": at_ms})
+    end_escalations(connection, number)
     return read_notification(connection, number)
+
+
+def _storable(text: str) -> str:
+    """Return text without NUL and lone surrogates, which neither UTF-8 nor the database takes."""
+    return text.replace("\x00", "?").encode("utf-8", "replace").decode()

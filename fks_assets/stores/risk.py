@@ -30,7 +30,13 @@ _INSERT = sa.text(f"""
 """)  # noqa: S608 - constants only
 _NEWEST = sa.text(f"""
     SELECT account, {milliseconds("at")}, level, document, alarm FROM risk_history
-    WHERE account = :account ORDER BY at DESC LIMIT :count
+    WHERE account = :account ORDER BY id DESC LIMIT :count
+""")  # noqa: S608 - constants only
+_LEVELS = sa.text(f"""
+    SELECT {milliseconds("at")}, level FROM risk_history
+    WHERE account = :account AND at < {moment(":until")} AND at >= coalesce(
+        (SELECT max(at) FROM risk_history WHERE account = :account AND at <= {moment(":since")}), {moment(":since")})
+    ORDER BY at
 """)  # noqa: S608 - constants only
 
 
@@ -47,14 +53,24 @@ def record_risk(connection: sa.Connection, row: RiskRow) -> bool:
 
 
 def newest_risk(source: Database | sa.Connection, account: str) -> RiskRow | None:
-    """Return the newest row of an account, None if there is none."""
+    """Return the row of an account that was stored last, None if there is none."""
     return next(iter(read_risk(source, account, newest=1)), None)
 
 
 def read_risk(source: Database | sa.Connection, account: str, *, newest: int) -> list[RiskRow]:
-    """Return the last rows of an account, newest first."""
+    """Return the rows of an account that were stored last, newest first, whatever the clock said then."""
     with reading(source) as connection:
         return [_row(row) for row in connection.execute(_NEWEST, {"account": account, "count": newest})]
+
+
+def read_levels(source: Database | sa.Connection, account: str, *, since_ms: int, until_ms: int) -> list[tuple[int, RiskLevel]]:
+    """Return (time in UTC ms, level) of the looks before `until_ms`, oldest first.
+
+    The first one is the newest at or before `since_ms`, if there is any.
+    """
+    with reading(source) as connection:
+        rows = connection.execute(_LEVELS, {"account": account, "since": since_ms, "until": until_ms})
+        return [(row[0], RiskLevel(row[1])) for row in rows]
 
 
 def _row(row: sa.Row[Any]) -> RiskRow:

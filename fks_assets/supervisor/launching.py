@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fks_assets.clock import now_ms, to_ms
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.markets import Market, parse_market
+from fks_assets.quant.report_periods import ReportType, period_of
 from fks_assets.quant.strategies.registry import known_strategies
 from fks_assets.quant.timeframes import month_of, month_window
 from fks_assets.settings import Settings
@@ -21,7 +22,7 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 SCHEDULE_NAME = "dagster/schedule_name"
 MARKET_MONTH, DAY, DAY_STRATEGY, MONTH_STRATEGY = "MARKET|YYYY-MM", "YYYY-MM-DD", "YYYY-MM-DD|STRATEGY", "YYYY-MM|STRATEGY"
-ACCOUNT = "ACCOUNT"
+ACCOUNT, ACCOUNT_DAY, ACCOUNT_MONTH = "ACCOUNT", "ACCOUNT|YYYY-MM-DD", "ACCOUNT|YYYY-MM"
 _DAY, _MONTH, _NAME = r"\d{4}-\d{2}-\d{2}", r"\d{4}-\d{2}", r"[a-z][a-z0-9_]*"
 # Accounts are known by their names.
 _FORMS = {
@@ -29,6 +30,8 @@ _FORMS = {
     DAY: re.compile(_DAY),
     DAY_STRATEGY: re.compile(rf"{_DAY}\|{_NAME}"),
     MONTH_STRATEGY: re.compile(rf"{_MONTH}\|{_NAME}"),
+    ACCOUNT_DAY: re.compile(rf"{_NAME}\|{_DAY}"),
+    ACCOUNT_MONTH: re.compile(rf"{_NAME}\|{_MONTH}"),
 }
 
 
@@ -66,6 +69,8 @@ def asked_range(settings: Settings, job: str, partition: str | None, market: Mar
 
 
 def _require_key(settings: Settings, job: str, key: str) -> None:
+    from fks_assets.partitions import REPORT_JOBS
+
     form = _form_of(settings, key)
     if form is None:
         example = f"{settings.market_list()[0].key}|{month_of(now_ms())}"
@@ -75,12 +80,25 @@ def _require_key(settings: Settings, job: str, key: str) -> None:
     if form == MARKET_MONTH:
         _require_market(settings, parse_market(first))
         _require_month(settings, second)
+    elif form in (ACCOUNT_DAY, ACCOUNT_MONTH):
+        usual = ReportType.DAILY if form == ACCOUNT_DAY else ReportType.MONTHLY
+        _require_report(settings, REPORT_JOBS.get(job, usual), first, second)
     elif form != ACCOUNT:
         _require_month(settings, first[:7], has_ended=form == MONTH_STRATEGY)
         if form != MONTH_STRATEGY:
             _require_day(first)
         if second and second not in known_strategies():
             raise InvalidInput(f"strategy {second!r} is not on this desk; it has {', '.join(known_strategies())}")
+
+
+def _require_report(settings: Settings, kind: ReportType, account: str, key: str) -> None:
+    """Raise InvalidInput for an account that the desk does not have, and for a period that it has not or that is not over."""
+    from fks_assets.desk.floor import account_rules
+
+    account_rules(settings, account)
+    period = period_of(kind, key)
+    _require_month(settings, month_of(period.start))
+    period.through(now_ms())
 
 
 def _require_form(job: str, form: str, what: str) -> None:
@@ -107,6 +125,8 @@ def _forms_of_jobs() -> dict[str, str]:
         DAY_STRATEGY: partitions.STRATEGY_DAY_JOBS | partitions.STRATEGY_YESTERDAY_JOBS,
         MONTH_STRATEGY: partitions.STRATEGY_MONTH_JOBS,
         ACCOUNT: partitions.ACCOUNT_JOBS,
+        ACCOUNT_DAY: [job for job, kind in partitions.REPORT_JOBS.items() if kind is not ReportType.MONTHLY],
+        ACCOUNT_MONTH: [job for job, kind in partitions.REPORT_JOBS.items() if kind is ReportType.MONTHLY],
     }
     return {job: form for form, names in jobs.items() for job in names}
 
@@ -140,11 +160,14 @@ def launch_behind(api: DeskApi, stores: "Stores", job: str, lane: Mapping[str, s
     runs of `lane` (a run tag) if that is given. Raises InvalidInput for an unknown job.
     """
     from fks_assets.assets.schedules import TICKS, behind_request, range_tags
-    from fks_assets.partitions import ACCOUNT_JOBS, account_range, day_of, tags_of_today
+    from fks_assets.partitions import ACCOUNT_JOBS, REPORT_JOBS, account_range, day_of, report_range, tags_of_today
 
     tick = next((tick for tick in TICKS if tick.job == job), None)
     if tick is None:
-        own = account_range(stores.settings) if job in ACCOUNT_JOBS else tags_of_today(job, day_of(now_ms()))
+        if job in REPORT_JOBS:
+            own = report_range(stores.settings, REPORT_JOBS[job], now_ms())
+        else:
+            own = account_range(stores.settings) if job in ACCOUNT_JOBS else tags_of_today(job, day_of(now_ms()))
         return api.launch(job, {**own, **(lane or {})})
     request = behind_request(stores, tick.prefixes)
     if request is None:

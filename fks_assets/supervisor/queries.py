@@ -11,7 +11,6 @@ from fks_assets.stores.models import DATASET_HEADS
 if TYPE_CHECKING:
     from fks_assets.stores.database import Database
 
-LONGEST_SILENCE_MS = 60_000
 _HEARTBEAT_AGE = text("SELECT extract(epoch FROM (now() AT TIME ZONE 'UTC') - max(timestamp)) FROM daemon_heartbeats")
 
 
@@ -31,18 +30,6 @@ def heartbeat_age_seconds(dagster_database: "Database") -> float | None:
     except StoreError:
         return None
     return None if age is None else float(age)
-
-
-def part_is_at_work(database: "Database", name: str) -> bool:
-    """Return whether a part of the desk has said within the last minute that it is at work."""
-    from fks_assets.clock import now_ms
-    from fks_assets.stores.ledger.reconciliations import read_heartbeats
-
-    try:
-        found = read_heartbeats(database).get(name)
-    except StoreError:
-        return False
-    return found is not None and now_ms() - found.at < LONGEST_SILENCE_MS
 
 
 def stored_rows(database: "Database", markets: Sequence[str], first_months: Mapping[str, str]) -> dict[str, int]:

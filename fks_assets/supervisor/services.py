@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fks_assets.alive import SENDER, WATCHDOG, is_alive
 from fks_assets.errors import SettingsError
 from fks_assets.redaction import public_environment
 from fks_assets.settings import PROJECT_ROOT, Settings
@@ -16,9 +17,8 @@ from fks_assets.supervisor.graphql import LOCATION
 from fks_assets.supervisor.health import code_server_answers, http_answers
 from fks_assets.supervisor.home import DeskHome, replace_file
 from fks_assets.supervisor.parts import Attachment, ChildProcess, Part, Report, Service
-from fks_assets.supervisor.queries import database_answers, heartbeat_age_seconds, part_is_at_work
+from fks_assets.supervisor.queries import database_answers, heartbeat_age_seconds
 from fks_assets.supervisor.sweep import TOKEN_VARIABLE, sweep
-from fks_assets.supervisor.watchdog import is_alive
 
 if TYPE_CHECKING:
     from fks_assets.stores.database import Database
@@ -144,7 +144,7 @@ def build_parts(desk: Desk, database: "Database", dagster_database: "Database", 
         child(_code_server_service(desk), everything),
         child(_web_server_service(desk), for_database),
         child(_daemon_service(desk, dagster_database), for_database),
-        child(_notify_service(database), notify_environment(desk)),
+        child(_notify_service(desk.settings), notify_environment(desk)),
         child(_watchdog_service(desk.settings), for_database),
     ]
     return parts
@@ -258,11 +258,12 @@ def _daemon_service(desk: Desk, dagster_database: "Database") -> Service:
     )
 
 
-def _notify_service(database: "Database") -> Service:
+def _notify_service(settings: Settings) -> Service:
+    """Return the row of the sender of messages. Without a database it lives on: it is the one that says so to people."""
     return Service(
         name="notify",
         command=lambda: python_module("fks_assets.cli", "notifications", "serve"),
-        answers=lambda: part_is_at_work(database, "notify"),
+        answers=lambda: is_alive(settings.home, SENDER, within_seconds=60.0),
         needs=("guard", "database"),
         stop_seconds=20.0,
     )
@@ -273,7 +274,7 @@ def _watchdog_service(settings: Settings) -> Service:
     return Service(
         name="watchdog",
         command=lambda: python_module("fks_assets.cli", "watchdog"),
-        answers=lambda: is_alive(settings.home),
+        answers=lambda: is_alive(settings.home, WATCHDOG, within_seconds=15.0),
         needs=("guard",),
         silent_seconds=30.0,
         stop_seconds=5.0,

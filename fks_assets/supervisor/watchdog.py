@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from fks_assets.alive import WATCHDOG, show_alive
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import StoreError, TradingError, in_words
 from fks_assets.settings import Settings
@@ -26,8 +27,12 @@ GUARD, DATABASE, SENDER = "guard", "database", "sender"
 EVERY_SECONDS = 1.0
 # The database is given this long for an answer; a server that hangs would be waited for for ever.
 ANSWER_SECONDS = 5.0
+# A connection whose other end has vanished hangs for hours: after so long another one is tried.
+GIVE_UP_SECONDS = 60.0
 # A message that nobody has taken up for so long will not be sent by itself.
 MUTE_MS = 600_000
+# A clock that goes back by more was set back.
+SET_BACK_MS = 1000
 # One answer that fails may be anything; this many in a row are an outage.
 FAILURES = 2
 Result = TypeVar("Result")
@@ -59,6 +64,7 @@ class Watch:
     """What the watchdog knows; times are UTC milliseconds. `alarms`: those that are on, each with when it began."""
 
     began_ms: int
+    looked_ms: int = 0
     failures: int = 0
     answered_again_ms: int | None = None
     alarms: Mapping[str, int] = field(default_factory=dict)
@@ -66,6 +72,10 @@ class Watch:
 
 def decide(watch: Watch, seen: Seen, at_ms: int, settings: GuardSettings) -> tuple[Watch, list[Said]]:
     """Return what the watchdog knows after a look, and what has to be said; nothing is said twice."""
+    if at_ms < watch.looked_ms - SET_BACK_MS:
+        # What it measured from has not been yet.
+        watch = replace(watch, began_ms=at_ms, answered_again_ms=None)
+    watch = replace(watch, looked_ms=at_ms)
     if seen.fault is not None:
         watch = replace(watch, failures=watch.failures + 1)
         is_out = watch.failures >= FAILURES
@@ -74,7 +84,7 @@ def decide(watch: Watch, seen: Seen, at_ms: int, settings: GuardSettings) -> tup
     watch, said = _switch(
         replace(watch, failures=0, answered_again_ms=answered_again), DATABASE, False, "the database answers", at_ms
     )
-    silent_ms = at_ms - _guarded_at(watch, seen, settings)
+    silent_ms = at_ms - _guarded_at(watch, seen, at_ms, settings)
     is_silent = seen.open_positions > 0 and silent_ms > settings.silent_seconds * 1000
     last = "never" if seen.heartbeat_ms is None else f"at {iso(seen.heartbeat_ms)}"
     words = f"nobody watches the stops of {seen.open_positions} open positions: the stop guard was last seen {last}"
@@ -88,12 +98,15 @@ def decide(watch: Watch, seen: Seen, at_ms: int, settings: GuardSettings) -> tup
     return watch, said + more + most
 
 
-def _guarded_at(watch: Watch, seen: Seen, settings: GuardSettings) -> int:
+def _guarded_at(watch: Watch, seen: Seen, at_ms: int, settings: GuardSettings) -> int:
     """Return from when on (UTC ms) the guard's silence counts.
 
-    A desk that begins, and a database that is back, get a moment; an alarm that is on is ended by a heartbeat alone.
+    A desk that begins, and a database that is back, get a moment; an alarm that is on is ended by a heartbeat alone. One from the
+    future was written by a clock that has been set back: it is none.
     """
     heartbeat = seen.heartbeat_ms or 0
+    if heartbeat - at_ms > settings.silent_seconds * 1000:
+        heartbeat = 0
     if GUARD in watch.alarms:
         return heartbeat
     if heartbeat < watch.began_ms:
@@ -143,7 +156,8 @@ class Watchdog:
         """Look once; return what was said."""
         try:
             seen = self._read()
-        except TradingError as error:
+        except Exception as error:
+            # Whatever it is: nobody knows then whether the stops are watched, and that is said.
             seen = Seen(fault=in_words(error))
         self._watch, said = decide(self._watch, seen, self._clock(), self._settings)
         for each in said:
@@ -152,7 +166,7 @@ class Watchdog:
         if self._waiting and seen.fault is None:
             try:
                 self._write(self._waiting)
-            except TradingError as error:
+            except Exception as error:
                 print(f"the alarm could not be written to the database: {in_words(error)}", file=sys.stderr, flush=True)
             else:
                 self._waiting = []
@@ -171,13 +185,15 @@ class Watchdog:
 class Bounded:
     """Does work of the database in a thread, because a server that hangs answers nothing, not even that it is too late."""
 
-    def __init__(self, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, seconds: float = ANSWER_SECONDS, *, give_up_seconds: float = GIVE_UP_SECONDS) -> None:
         self._seconds = seconds
+        self._give_up_seconds = give_up_seconds
         self._busy: threading.Thread | None = None
+        self._began = 0.0
 
     def __call__(self, work: Callable[[], Result]) -> Result:
         """Return what the work gives; raise StoreError when it takes longer, or when earlier work still hangs."""
-        if self._busy is not None and self._busy.is_alive():
+        if self._busy is not None and self._busy.is_alive() and time.monotonic() - self._began < self._give_up_seconds:
             raise StoreError("database: it hangs")
         found: list[Result] = []
         failed: list[Exception] = []
@@ -189,6 +205,7 @@ class Bounded:
                 failed.append(error)
 
         self._busy = threading.Thread(target=run, name="watchdog-read", daemon=True)
+        self._began = time.monotonic()
         self._busy.start()
         self._busy.join(self._seconds)
         if failed:
@@ -223,26 +240,12 @@ def look_once(settings: Settings) -> tuple[Seen, str | None]:
 
 def run_watchdog(settings: Settings) -> NoReturn:
     """Watch until the process is ended, and show `fks up` with a file that it is alive."""
-    watchdog, alive = open_watchdog(settings), alive_file(settings.home)
-    alive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    watchdog = open_watchdog(settings)
     print(f"watching the desk of {settings.home}; Ctrl-C stops", file=sys.stderr, flush=True)
     while True:
         watchdog.look()
-        alive.touch()
+        show_alive(settings.home, WATCHDOG)
         time.sleep(EVERY_SECONDS)
-
-
-def alive_file(home: Path) -> Path:
-    """Return the file that a watchdog touches at each look."""
-    return home / "run" / "watchdog"
-
-
-def is_alive(home: Path, *, within_seconds: float = 3 * ANSWER_SECONDS) -> bool:
-    """Return whether the watchdog of a home has looked within this time."""
-    try:
-        return now_ms() - alive_file(home).stat().st_mtime * 1000 < within_seconds * 1000
-    except OSError:
-        return False
 
 
 def read_seen(database: "Database") -> Seen:

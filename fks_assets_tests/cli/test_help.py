@@ -43,6 +43,7 @@ COMMANDS = [
     "halt",
     "resume",
     "risk",
+    "report",
     "protections",
     "notify",
     "notifications",

@@ -5,18 +5,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlsplit
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request line as received; `at` is in monotonic seconds."""
+    """One request as received; `at` is in monotonic seconds."""
 
     path: str
     query: dict[str, str]
     headers: dict[str, str]
     at: float
+    body: bytes = b""
 
     @property
     def endpoint(self) -> str:
@@ -66,7 +67,7 @@ class ScriptedServer:
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._ready.set()
         await self._stop.wait()
@@ -76,7 +77,9 @@ class ScriptedServer:
         self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                request = _parsed(head.decode())
+                request = _parsed(head.decode("latin-1"))
+                length = int(request.headers.get("content-length", "0"))
+                request = replace(request, body=await reader.readexactly(length))
                 self.requests.append(request)
                 if not await self._reply(writer, self.script(request)):
                     break

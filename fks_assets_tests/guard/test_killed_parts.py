@@ -6,13 +6,11 @@ starts a part again.
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import cached_property
 
 import psutil
 import pytest
@@ -24,10 +22,9 @@ from fks_assets.stores import embedded
 from fks_assets.stores.database import Database, open_database
 from fks_assets.stores.ledger.reconciliations import read_heartbeats
 from fks_assets.supervisor import ports
-from fks_assets.supervisor.state import DeskState, read_state
 from fks_assets.supervisor.sweep import processes_of
 from fks_assets_tests.guard.daemon_desk import ACCOUNTS, FAR_BELOW, hold
-from fks_assets_tests.supervisor.desks import PROJECT, environment_of, wait_for
+from fks_assets_tests.supervisor.desks import DetachedDesk, environment_of, wait_for
 
 LOOPS = int(os.environ.get("LOOPS", "3"))
 BACK_WITHIN_SECONDS = 60.0
@@ -36,18 +33,12 @@ SILENT_MS, LOOK_MS = 10_000, 3_000
 
 
 @dataclass
-class GuardedDesk:
-    """A desk that `fks up` runs, with one open position."""
+class GuardedDesk(DetachedDesk):
+    """A desk with one open position."""
 
-    home: Path
-    environment: dict[str, str]
-    database: Database
-
-    @property
-    def state(self) -> DeskState:
-        found = read_state(self.home)
-        assert found is not None
-        return found
+    @cached_property
+    def database(self) -> Database:
+        return open_database(self.home, None)
 
     def beat(self) -> int:
         """Return the guard's last heartbeat (UTC ms), 0 when the database cannot be asked."""
@@ -62,9 +53,6 @@ class GuardedDesk:
         file = self.home / "alarms.log"
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [line for line in lines if "ALARM" in line and to_ms(datetime.fromisoformat(line.split()[0])) >= since_ms - 1000]
-
-    def pid_of(self, name: str) -> int | None:
-        return next((part.pid for part in self.state.parts if part.name == name), None)
 
 
 @pytest.fixture(scope="module")
@@ -81,28 +69,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedDesk]:
         FKS_HISTORY_DAYS__1h="2",
         FKS_EXCHANGES__SIMULATED__URL=f"http://127.0.0.1:{ports.any_free()}",
     )
-    fks(environment, "up", "--no-load", "--detach")
-    database = open_database(home, None)
+    desk = GuardedDesk(home, environment)
+    desk.fks("up", "--no-load", "--detach")
     try:
-        hold(database, symbols[:1], [(FAR_BELOW, None)], now_ms())
-        yield GuardedDesk(home, environment, database)
+        hold(desk.database, symbols[:1], [(FAR_BELOW, None)], now_ms())
+        yield desk
     finally:
-        database.engine.dispose()
-        fks(environment, "down")
-
-
-def fks(environment: dict[str, str], *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fks_assets.cli", *arguments],
-        env=environment,
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+        desk.database.engine.dispose()
+        desk.fks("down")
 
 
 def part(name: str) -> Callable[[GuardedDesk], int | None]:
@@ -115,7 +89,7 @@ def server(desk: GuardedDesk) -> int | None:
 
 def worker(desk: GuardedDesk) -> int | None:
     """Return the process of a run that is under way, after asking for one; a code server starts it by `multiprocessing`."""
-    fks(desk.environment, "run", "account_balances")
+    desk.fks("run", "account_balances")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for process in processes_of(desk.state.token):

@@ -22,8 +22,7 @@ from fks_assets.stores.ledger.positions import read_positions
 from fks_assets.stores.ledger.stops import StopState, set_stop
 from fks_assets.stores.notifications import Notification, read_notifications
 from fks_assets_tests.guard.world import SaidPrices
-from fks_assets_tests.guarding.conftest import checked
-from fks_assets_tests.guarding.guarded_desk import at_exchange, enter, guard, position_of, stop_of
+from fks_assets_tests.guarding.guarded_desk import at_exchange, checked, enter, guard, position_of, stop_of
 from fks_assets_tests.orders.trading_desk import TradingDesk
 from fks_assets_tests.portfolio.accounts import account_desk, faults, look, run
 from fks_assets_tests.scenarios.stopped_clock import StoppedDesk
@@ -92,6 +91,18 @@ def test_a_stop_at_the_exchange_that_is_passed_and_does_not_execute_is_told_and_
     assert note.severity == "URGENT" and note.message.startswith("⚠️ Stop that does not execute!")
     assert live.look(1.02, deal).told == 1, "the price is back"
     assert live.look(1.02, deal).asks == ()
+
+
+def test_a_stop_of_an_account_that_has_left_the_settings_asks_nobody_and_says_so(live: LiveWorld) -> None:
+    """F9: no run can be asked for, so it must not be said that the position is being left."""
+    deal = live.enter(stop="0.9")
+    live.guard = StopGuard(
+        live.desk.database, GuardSettings(), live.prices.read, accounts=(), clock=live.prices.clock, pause=live.prices.pause
+    )
+    looks = [live.look(part, deal) for part in (1.05, *[0.99] * 6)]
+    assert all(look.asks == () for look in looks)
+    words = live.notes()[0].message
+    assert "stay: account main is not in the settings, so nobody leaves them" in words and "being left" not in words
 
 
 def test_a_single_wrong_print_asks_for_nothing(live: LiveWorld) -> None:

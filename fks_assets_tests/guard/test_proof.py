@@ -107,6 +107,43 @@ def test_time_is_counted_by_hours_to_the_millisecond() -> None:
     assert count_time(counted, counted.accounted_to - 5_000, WITHIN_MS) == (counted, []), "time never runs back"
 
 
+def test_a_guard_that_was_away_for_a_year_writes_one_row_for_it(world: GuardWorld) -> None:
+    """T4, D12: a row for each hour of 5,000 positions is more than a look can write, and no look would ever be the next one.
+
+    By hand: checked at 12:00:05, so covered until 12:00:20; the first whole hour that nobody watched is that of 13:00.
+    """
+    deal = world.hold()
+    world.look(100.0)
+    year = 400 * 24
+    assert world.look(100.0, seconds=year * 3600).watched == 1
+    first, gap = read_hours(world.database, 0, 2**45)
+    assert first == Hour(deal.id, NOW_MS, 20_000, HOUR_MS - 20_000)
+    assert gap == Hour(deal.id, NOW_MS + HOUR_MS, 0, (year - 1) * HOUR_MS)
+    week = 7 * 24
+    within = (NOW_MS + 100 * HOUR_MS, NOW_MS + (100 + week) * HOUR_MS)
+    assert coverage(world.database, *within, now_ms=world.prices.now_ms, within_ms=WITHIN_MS) == Coverage(0, week * HOUR_MS)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0, 10, Hour(1, 3, 0, 4)),
+        (3, 7, Hour(1, 3, 0, 4)),
+        (4, 6, Hour(1, 4, 0, 2)),
+        (3.5, 4.5, Hour(1, 4, 0, 1)),
+        (6.5, 9, None),
+        (0, 3, None),
+        (7, 9, None),
+    ],
+)
+def test_of_hours_that_are_one_those_count_that_begin_in_the_time(start: float, end: float, expected: Hour | None) -> None:
+    """By hand: the hours of 3, 4, 5 and 6 in one; numbers in hours."""
+    found = Hour(1, 3 * HOUR_MS, 0, 4 * HOUR_MS).begun_in(round(start * HOUR_MS), round(end * HOUR_MS))
+    wanted = None if expected is None else Hour(1, expected.hour * HOUR_MS, 0, expected.uncovered_ms * HOUR_MS)
+    assert found == wanted
+    assert Hour(1, 3 * HOUR_MS, 5, HOUR_MS - 5).begun_in(3 * HOUR_MS, 4 * HOUR_MS) == Hour(1, 3 * HOUR_MS, 5, HOUR_MS - 5)
+
+
 def test_coverage_is_the_share_of_the_time_that_was_watched(database: Database) -> None:
     """D12, for the weekly report: looks every minute, ten minutes without an exchange, of which the last check holds one."""
     world = GuardWorld(database, GuardSettings(check_within_seconds=60))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -110,6 +111,23 @@ def test_answers_that_fail_now_and_then_do_not_hide_a_silent_guard() -> None:
     assert len(said) == 1 and "nobody watches" in said[0]
 
 
+@pytest.mark.parametrize("guard_lives", [True, False])
+def test_a_clock_that_is_set_back_hides_no_silent_guard(guard_lives: bool) -> None:
+    """T3, T5: the last heartbeat lies an hour ahead then, and would be fresh for an hour; a new one ends the doubt."""
+    times, back = Times(NOW_MS - 18_000_000), NOW_MS - 3_600_000
+    assert times.look(NOW_MS + 1000, beat_ms=NOW_MS) == []
+    said = [
+        line
+        for second in range(120)
+        for line in times.look(back + second * 1000, beat_ms=back + second * 1000 if guard_lives and second > 3 else NOW_MS)
+    ]
+    if guard_lives:
+        assert said == []
+    else:
+        (alarm,) = said
+        assert "nobody watches the stops of 1 open positions" in alarm
+
+
 class Desk:
     """A watchdog over a database that a test takes away and gives back."""
 
@@ -187,6 +205,30 @@ def test_a_database_that_hangs_is_waited_for_once() -> None:
         bounded(lambda: 1)
     time.sleep(0.5)
     assert bounded(lambda: 1) == 1
+
+
+def test_an_answer_that_never_comes_is_given_up() -> None:
+    """A connection whose other end has vanished hangs for hours; the database may be back long before."""
+    bounded, never = Bounded(0.05, give_up_seconds=0.2), threading.Event()
+    with pytest.raises(StoreError, match="no answer within"):
+        bounded(lambda: never.wait(30))
+    with pytest.raises(StoreError, match="it hangs"):
+        bounded(lambda: 1)
+    time.sleep(0.3)
+    assert bounded(lambda: 1) == 1
+    never.set()
+
+
+@pytest.mark.parametrize(
+    "error", [StoreError("gone"), RuntimeError("can't start new thread"), OSError(24, "Too many open files")]
+)
+def test_whatever_goes_wrong_is_an_outage_and_not_the_watchdog_s_end(error: Exception, tmp_path: Path) -> None:
+    def fail(*_: object) -> Seen:
+        raise error
+
+    watchdog = Watchdog(SETTINGS, fail, fail, tmp_path / "alarms.log", clock=lambda: NOW_MS)
+    assert [len(watchdog.look()) for _ in range(3)] == [0, 1, 0]
+    assert "the database does not answer" in (tmp_path / "alarms.log").read_text(encoding="utf-8")
 
 
 def test_the_command_looks_once_and_says_what_is_wrong(home: Path) -> None:

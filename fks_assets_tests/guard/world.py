@@ -26,9 +26,13 @@ Offer = float | str | None
 
 @dataclass
 class SaidPrices:
-    """What the exchange says: `said` by market as last, bid, ask. Each change is a new row with a time of its own."""
+    """What the exchange says: `said` by market as last, bid, ask. Each change is a new row with a time of its own.
+
+    `ahead_ms`: how far the exchange's clock is ahead of the desk's.
+    """
 
     now_ms: int = NOW_MS
+    ahead_ms: int = 0
     said: dict[Market, tuple[Offer, Offer, Offer]] = field(default_factory=dict)
     told_ms: dict[Market, int] = field(default_factory=dict)
     once: list[dict[Market, tuple[Offer, Offer, Offer]]] = field(default_factory=list)
@@ -53,11 +57,16 @@ class SaidPrices:
         for market in markets:
             if market in said:
                 if market not in self.frozen:
-                    self.told_ms[market] = self.now_ms
+                    self.told_ms[market] = self.now_ms + self.ahead_ms
                 told = self.told_ms[market]
                 last, bid, ask = (_decimal(price) for price in said[market])
                 found[market] = Ticker(last, bid, ask, told, f"{last} {bid} {ask} {told}")
-        return Tickers(found, self.now_ms)
+        return Tickers(found, self.now_ms + self.ahead_ms)
+
+    def go_back(self, milliseconds: int) -> None:
+        """Let the clock of the desk go back; the exchange's goes on."""
+        self.now_ms -= milliseconds
+        self.ahead_ms += milliseconds
 
     def clock(self) -> int:
         return self.now_ms
@@ -88,7 +97,8 @@ class GuardWorld:
     deals: int = 0
 
     def __post_init__(self) -> None:
-        accounts = [AccountSpec("told", Mode.ALERT, "binance", "USDT"), AccountSpec("other", Mode.ALERT, "binance", "USDT")]
+        places = {"told": "binance", "other": "binance", "elsewhere": "kraken"}
+        accounts = [AccountSpec(name, Mode.ALERT, exchange, "USDT") for name, exchange in places.items()]
         with self.database.transaction() as connection:
             mirror(connection, accounts, at_ms=NOW_MS - 1)
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from fks_assets.stores.database import Database
-from fks_assets_tests.orders.trading_desk import TradingDesk, trading_desk
+from fks_assets_tests.guarding.guarded_desk import checked
+from fks_assets_tests.orders.trading_desk import TradingDesk
 
 
 @pytest.fixture(params=["binance", "kraken"])
@@ -17,10 +18,3 @@ def desk(request: pytest.FixtureRequest, database: Database) -> Iterator[Trading
 @pytest.fixture
 def binance(database: Database) -> Iterator[TradingDesk]:
     yield from checked(database, "binance")
-
-
-def checked(database: Database, dialect: str) -> Iterator[TradingDesk]:
-    with trading_desk(database, dialect) as desk:
-        yield desk
-        desk.simulator.remove_faults()
-        desk.check_books()

@@ -1,7 +1,7 @@
 """Deals of a simulated account with stops, rounds of guarding them, and what must hold after every one of them."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,13 +11,14 @@ from fks_assets.desk.protect import Protected, protect, protect_until_settled
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import Leg, Mode, OrderStatus, Side
+from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.accounts import AccountSpec, enable, mirror, read_accounts
 from fks_assets.stores.ledger.deals import Deal, read_deal, read_deals, update_deal
 from fks_assets.stores.ledger.orders import Order, read_orders
 from fks_assets.stores.ledger.positions import Position, read_positions
 from fks_assets.stores.ledger.stops import Stop, StopState, read_stops, set_stop
 from fks_assets.stores.notifications import Notification, read_notifications
-from fks_assets_tests.orders.trading_desk import SECRET, TradingDesk
+from fks_assets_tests.orders.trading_desk import SECRET, TradingDesk, trading_desk
 
 ALIVE = ("NEW", "PARTIALLY_FILLED")
 PLACES_STOP = {"binance": "POST order", "kraken": "AddOrder"}
@@ -28,16 +29,25 @@ CANCELS = {"binance": "DELETE order", "kraken": "CancelOrder"}
 class Told:
     """A price that the desk is told, whatever the exchange trades at; `high` is how far the price has been.
 
-    The exchange says it when it is asked again, unless the price is a lone print.
+    The exchange says it when it is asked again, or `again` where that is given, unless the price is a lone print.
     """
 
     close: Decimal
     high: Decimal | None = None
     is_lone: bool = False
+    again: Decimal | None = None
 
     def quote(self, at_ms: int) -> Quote:
         close, high = float(self.close), float(self.high or self.close)
         return Quote(close, max(close, high), close, close, 0.0, at_ms)
+
+
+def checked(database: Database, dialect: str) -> Iterator[TradingDesk]:
+    """Give an account at a simulated exchange; afterwards its books are exact, and nothing was taken twice."""
+    with trading_desk(database, dialect) as desk:
+        yield desk
+        desk.simulator.remove_faults()
+        desk.check_books()
 
 
 def enter(
@@ -124,7 +134,7 @@ async def quote_now(gateway: OrderGateway, desk: TradingDesk, told: Told | None)
     if told is not None:
 
         async def says(markets: Sequence[Market]) -> dict[Market, Decimal]:
-            return dict.fromkeys(markets, told.close)
+            return dict.fromkeys(markets, told.again or told.close)
 
         if not told.is_lone:
             gateway.venue.prices = says  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fks_assets.desk.gateway import OrderGateway
-from fks_assets.desk.protect import protect
+from fks_assets.desk.protect import Protected, protect, protect_until_settled
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.market_rules import MarketStatus
 from fks_assets.quant.orders import DealStatus, Leg, OrderStatus, OrderType
@@ -27,6 +27,7 @@ from fks_assets_tests.guarding.guarded_desk import (
     leave,
     legs,
     position_of,
+    quote_now,
     stop_of,
     told_of,
     unguarded_ms,
@@ -117,6 +118,28 @@ def test_a_lost_stop_that_the_exchange_hides_is_not_placed_a_second_time(desk: T
     (protected,) = guard(desk)
     assert protected.words[-1].startswith("guarded") and faults_of(desk) == []
     assert len([one for one in desk.simulator.orders(account=desk.key) if one["stop_price"]]) == 1
+
+
+def test_a_clock_that_goes_back_makes_no_run_stay_for_ever(binance: TradingDesk) -> None:
+    """T3: twenty seconds are ten rounds, though by the clock they never pass."""
+    deal = enter(binance, stop="0.9")
+    guard(binance)
+    leave(binance, deal)
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        assert len(pauses) <= 10, "it stays"
+        binance.ahead_ms -= 5_000
+
+    async def work(gateway: OrderGateway) -> list[Protected]:
+        quotes = {binance.market: await quote_now(gateway, binance, None)}
+        binance.simulator.add_faults({"action": "reject", "endpoint": "POST order", "name": "exits"})
+        return await protect_until_settled(gateway, quotes, pause=pause)
+
+    (protected,) = binance.run(work)
+    assert protected.pending and len(pauses) == 10
+    binance.simulator.remove_faults("exits")
 
 
 def test_a_stop_that_the_exchange_refuses_again_and_again_ends_the_position(desk: TradingDesk):

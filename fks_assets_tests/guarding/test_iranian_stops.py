@@ -6,22 +6,31 @@ level. The target is watched at both.
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from fks_assets.desk.believing import with_believed_quotes
+from fks_assets.desk.gateway import OrderGateway
+from fks_assets.desk.guard_case import Case
+from fks_assets.desk.protect import Protected, protect
 from fks_assets.desk.reconcile import reconcile
+from fks_assets.errors import ExchangeUnavailable
+from fks_assets.exchanges.orders.paper_book import Quote
+from fks_assets.quant.markets import Market
 from fks_assets.quant.orders import DealStatus, Leg, OrderStatus, OrderType
 from fks_assets.stores.database import Database
 from fks_assets.stores.ledger.deals import Deal, read_deal
 from fks_assets.stores.ledger.stops import StopState
 from fks_assets_tests.amounts import tries
+from fks_assets_tests.guarding.cases import NOW_MS, VALIDITY_MS, WALLEX, a_deal, a_position, a_quote, a_stop, rules
 from fks_assets_tests.guarding.doomed import Doomed, main
 from fks_assets_tests.guarding.guarded_desk import (
     Told,
     at_exchange,
+    checked,
     enter,
     guard,
     leave,
@@ -32,7 +41,7 @@ from fks_assets_tests.guarding.guarded_desk import (
     told_of,
     until,
 )
-from fks_assets_tests.orders.trading_desk import TradingDesk, trading_desk
+from fks_assets_tests.orders.trading_desk import TradingDesk
 
 PLACES = {"wallex": "POST orders", "nobitex": "orders/add"}
 # Bought is 0.01, and a thousandth of it is the fee.
@@ -41,19 +50,12 @@ HELD = Decimal("0.00999")
 
 @pytest.fixture(params=["wallex", "nobitex"])
 def desk(request: pytest.FixtureRequest, database: Database) -> Iterator[TradingDesk]:
-    yield from opened(database, request.param)
+    yield from checked(database, request.param)
 
 
 @pytest.fixture
 def wallex(database: Database) -> Iterator[TradingDesk]:
-    yield from opened(database, "wallex")
-
-
-def opened(database: Database, dialect: str) -> Iterator[TradingDesk]:
-    with trading_desk(database, dialect) as desk:
-        yield desk
-        desk.simulator.remove_faults()
-        desk.check_books()
+    yield from checked(database, "wallex")
 
 
 def assert_left(desk: TradingDesk, deal: Deal) -> None:
@@ -193,3 +195,61 @@ def test_a_lone_print_beyond_a_level_sells_nothing(desk: TradingDesk) -> None:
     guard(desk, Told(price * Decimal("0.95"), is_lone=True))
     assert position_of(desk, deal).net_quantity == HELD and legs(desk, deal, Leg.EXIT) == []
     assert told_of(desk, "stop") == []
+
+
+def test_a_fall_in_which_no_price_is_said_twice_ends_the_position(wallex: TradingDesk) -> None:
+    """T5: a quarter less, and a quarter of that less a second later: both are far below the stop, and it falls on."""
+    deal = enter(wallex, stop="0.9")
+    guard(wallex)
+    price = wallex.last_price()
+    guard(wallex, Told(price * Decimal("0.75"), again=price * Decimal("0.55")))
+    guard(wallex)
+    assert_left(wallex, deal)
+
+
+def test_wrong_prices_on_both_sides_of_the_market_end_no_position(wallex: TradingDesk) -> None:
+    """T5: a tenth and ten times as much, a second apart."""
+    deal = enter(wallex, stop="0.9", target="1.5")
+    guard(wallex)
+    price = wallex.last_price()
+    guard(wallex, Told(price * Decimal("0.1"), again=price * 10))
+    guard(wallex, Told(price * 10, again=price * Decimal("0.1")))
+    assert position_of(wallex, deal).net_quantity == HELD and legs(wallex, deal, Leg.EXIT) == []
+
+
+def test_all_positions_in_doubt_are_one_question(wallex: TradingDesk) -> None:
+    """T5: in a crash every watched level is passed at once; a second for each would leave the last one minutes later."""
+    deals = [enter(wallex, stop="0.9") for _ in range(3)]
+    guard(wallex)
+    low, asked = wallex.last_price() * Decimal("0.85"), []
+
+    async def says(markets: Sequence[Market]) -> dict[Market, Decimal]:
+        asked.append(list(markets))
+        return dict.fromkeys(markets, low)
+
+    async def work(gateway: OrderGateway) -> list[Protected]:
+        gateway.venue.prices = says  # type: ignore[method-assign]
+        return await protect(gateway, {wallex.market: Quote.of_price(float(low), wallex.clock())})
+
+    wallex.run(work)
+    assert asked == [[wallex.market]]
+    assert [len(legs(wallex, deal, Leg.EXIT)) for deal in deals] == [1, 1, 1]
+
+
+def test_a_market_that_the_venue_does_not_price_keeps_no_other_waiting(wallex: TradingDesk) -> None:
+    """T5: asked for all together it refuses, asked one by one it prices the others."""
+    gone, watched = Market("GONE", "USDT", "wallex"), a_stop(StopState.NONE)
+    seen = Case(a_deal(), a_position(), watched, (), rules(), WALLEX, a_quote(85.0), NOW_MS, epoch=1, validity_ms=VALIDITY_MS)
+    delisted = replace(seen, deal=a_deal(id=2, market=gone))
+
+    async def says(markets: Sequence[Market]) -> dict[Market, Decimal]:
+        if gone in markets:
+            raise ExchangeUnavailable("wallex gave no price of GONE-USDT", exchange="wallex")
+        return dict.fromkeys(markets, Decimal(84))
+
+    async def work(gateway: OrderGateway) -> list[Case]:
+        gateway.venue.prices = says  # type: ignore[method-assign]
+        return await with_believed_quotes(gateway, [delisted, seen])
+
+    first, second = wallex.run(work)
+    assert first.quote is None and second.quote == seen.quote

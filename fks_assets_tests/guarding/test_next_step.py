@@ -312,6 +312,22 @@ def test_what_is_refused_is_tried_alone_then_at_the_last_level_then_left():
     assert done(next_step(replace(late, tries=replace(everything, unreachable=True)))) == (Do.WAIT, News.UNGUARDED)
 
 
+def test_a_clock_that_goes_back_keeps_nothing_waiting_for_it():
+    """T3, O4: an hour back. A gap's ten seconds are over, a refused exit is tried again, a refused level is raised again."""
+    back = NOW_MS - 3_600_000
+    tries = Tries(placed=frozenset({(Decimal(90), False)}), failed="no")
+    gap = a_case(stop=a_stop(StopState.GAP), orders=(ENTRY,), features=KRAKEN, tries=tries)
+    assert done(next_step(gap)) == (Do.WAIT, None)
+    assert done(next_step(replace(gap, now_ms=back))) == (Do.LEAVE, News.UNGUARDED)
+    refused = an_order(Leg.EXIT, 3, status=OrderStatus.REJECTED)
+    assert next_step(a_case(stop=a_stop(StopState.EXITING), orders=(refused,), now_ms=back)).do is Do.EXIT
+    stuck = a_case(stop=a_stop(StopState.EXITING), tries=Tries(kept=frozenset({STOP.id}), failed="unreachable"), now_ms=back)
+    assert done(next_step(stuck)) == (Do.WAIT, News.STUCK)
+    rejected = an_order(Leg.STOP, 4, status=OrderStatus.REJECTED)
+    trailing = a_case(stop=a_stop(trailing_distance=Decimal("0.05")), orders=(ENTRY, STOP, rejected))
+    assert next_step(trailing).do is not Do.RAISE and next_step(replace(trailing, now_ms=back)).do is Do.RAISE
+
+
 def test_a_level_off_the_tick_is_not_fallen_back_to_for_ever():
     """The level 89.7 on a tick of 0.5 is 90: the same."""
     case = a_case(

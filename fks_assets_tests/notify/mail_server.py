@@ -9,10 +9,14 @@ from email.message import EmailMessage
 
 
 class MailServer:
-    """Runs in its own thread. `plan` says what the next mails are answered with; afterwards they are taken."""
+    """Runs in its own thread. `plan` says what the next mails are answered with; afterwards they are taken.
+
+    `refused` says what is answered to a recipient, always.
+    """
 
     def __init__(self) -> None:
         self.plan: list[tuple[str, str]] = []
+        self.refused: dict[str, str] = {}
         self.mails: list[EmailMessage] = []
         self.port = 0
         self.sessions = 0
@@ -52,7 +56,10 @@ class MailServer:
             await say(answer if at == "CONNECT" else "220 mail.test ready")
             while line := (await reader.readline()).decode().strip():
                 verb = line.split(" ")[0].upper()
-                if verb == at:
+                refusal = next((words for address, words in self.refused.items() if verb == "RCPT" and address in line), None)
+                if refusal is not None:
+                    await say(refusal)
+                elif verb == at:
                     await say(answer)
                 elif verb == "DATA":
                     await say("354 go on")

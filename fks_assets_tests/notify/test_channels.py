@@ -1,16 +1,14 @@
-"""Slack, Telegram, e-mail and SMS over real sockets; the services' public addresses are the only thing replaced."""
+"""Slack, Telegram and e-mail over real sockets; the services' public addresses are the only thing replaced."""
 
 import asyncio
-import base64
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
 from fks_assets.notify import mail
 from fks_assets.stores.database import Database
-from fks_assets.stores.deliveries import read_deliveries
+from fks_assets.stores.notification_targets import read_targets
 from fks_assets_tests.notify.hooks import Hooks, Reply
 from fks_assets_tests.notify.mail_server import mail_server
 from fks_assets_tests.notify.told import Clock, ToldDesk
@@ -25,10 +23,6 @@ def email(port: int, **options: Any) -> dict[str, Any]:
 
 def telegram(hooks: Hooks) -> dict[str, Any]:
     return {"type": "telegram", "token_env": "BOT", "chat_id": "-100200300", "api_url": hooks.url}
-
-
-def error_of(desk: ToldDesk, number: int, channel: str) -> str | None:
-    return next(each.last_error for each in read_deliveries(desk.database, [number]) if each.channel == channel)
 
 
 def test_slack_gets_a_coloured_attachment_without_mentions(home: Path, database: Database, hooks: Hooks) -> None:
@@ -94,6 +88,40 @@ def test_a_mail_server_that_is_busy_is_asked_again(plan: tuple[str, str], home: 
     assert len(server.mails) == 1 and desk.states(number)["email"] == "DELIVERED"
 
 
+@pytest.mark.parametrize("farewell", ["421 busy, closing", "500 what?", "250 fine"])
+def test_a_mail_that_was_taken_is_not_sent_again_whatever_follows(
+    farewell: str, home: Path, database: Database, hooks: Hooks
+) -> None:
+    """N2: the server took it, and is rude when we leave."""
+    with mail_server() as server:
+        server.plan = [("QUIT", farewell)] * 5
+        desk = ToldDesk(home, database, hooks, {"email": email(server.port)}, clock=Clock())
+        number = desk.tell("hello")
+        for _ in range(3):
+            asyncio.run(desk.sender().step())
+            desk.clock.forward(60)
+    assert len(server.mails) == 1 and desk.states(number)["email"] == "DELIVERED"
+
+
+def test_people_whom_a_mail_does_not_reach_are_shown(home: Path, database: Database, hooks: Hooks) -> None:
+    """One of two got it: it is not sent to her again, and the channel says that the other did not."""
+    with mail_server() as server:
+        server.refused = {"ben@fks.test": "550 no such user"}
+        desk = ToldDesk(home, database, hooks, {"email": email(server.port)}, clock=Clock())
+        number = desk.tell("hello")
+        asyncio.run(desk.sender().step())
+        assert len(server.mails) == 1 and desk.states(number)["email"] == "DELIVERED"
+        assert read_targets(database)["email"].reason == "1 of 2 recipients refused: answered 550"
+        server.refused = {"anna@fks.test": "550 no such user", "ben@fks.test": "450 come back"}
+        later = desk.tell("again")
+        asyncio.run(desk.sender().step())
+        assert desk.states(later)["email"] == "PENDING", "ben's server wants it later"
+        server.refused = {}
+        desk.clock.forward(60)
+        asyncio.run(desk.sender().step())
+    assert desk.states(later)["email"] == "DELIVERED" and read_targets(database)["email"].reason is None
+
+
 def test_a_mail_server_that_is_down_or_drips_holds_up_nobody(
     home: Path, database: Database, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +136,7 @@ def test_a_mail_server_that_is_down_or_drips_holds_up_nobody(
         assert desk.states(number) == {"log": "DELIVERED", "email": "PENDING", "slack": "DELIVERED"}
     desk.clock.forward(60)
     asyncio.run(desk.sender().step())
-    assert (error_of(desk, number, "email") or "").startswith("cannot be reached")
+    assert (desk.error(number, "email") or "").startswith("cannot be reached")
 
 
 def test_a_login_that_is_refused_makes_the_channel_dead(home: Path, database: Database, hooks: Hooks) -> None:
@@ -118,7 +146,7 @@ def test_a_login_that_is_refused_makes_the_channel_dead(home: Path, database: Da
         number = desk.tell("hello")
         asyncio.run(desk.sender().step())
     assert desk.states(number)["email"] == "DEAD"
-    assert error_of(desk, number, "email") == "answered 530: the login was refused"
+    assert desk.error(number, "email") == "answered 530: the login was refused"
 
 
 def test_a_server_without_encryption_gets_no_mail(home: Path, database: Database, hooks: Hooks) -> None:
@@ -128,41 +156,4 @@ def test_a_server_without_encryption_gets_no_mail(home: Path, database: Database
         number = desk.tell("hello")
         asyncio.run(desk.sender().step())
     assert desk.states(number)["email"] == "DEAD" and not server.mails
-    assert error_of(desk, number, "email") == "the server does not offer starttls, or no login"
-
-
-def test_a_text_message_goes_over_twilio(home: Path, database: Database, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S2.27: SMS for what is critical, over apprise; Twilio's address leads to a local server here."""
-    from apprise.plugins.twilio import NotifyTwilio
-
-    monkeypatch.setattr(NotifyTwilio, "notify_sms_url", hooks.url + "/{sid}/Messages.json")
-    account, secret = "AC" + "a1" * 16, "b2" * 16
-    address = f"twilio://{account}:{secret}@15551234567/15557654321"
-    channel = {"type": "sms", "url_env": "SMS", "severity": "URGENT"}
-    desk = ToldDesk(home, database, hooks, {"sms": channel}, environment={"SMS": address}, clock=Clock())
-    hooks.plans[f"/{account}/Messages.json"] = [Reply(500), Reply(201, b"{}"), Reply(401)]
-    number = desk.tell("BTC stop " + "x" * 1000, kind="stop", severity="URGENT")
-    asyncio.run(desk.sender().step())
-    assert error_of(desk, number, "sms") == "twilio answered 500"
-    desk.clock.forward(60)
-    asyncio.run(desk.sender().step())
-    (call,) = hooks.accepted
-    body = parse_qs(call.body.decode())
-    assert body["To"] == ["+15557654321"] and body["Body"][0].startswith(f"fks SIMULATED URGENT #{number}: BTC stop xxx")
-    assert len(body["Body"][0]) <= 300
-    assert call.headers["authorization"] == "Basic " + base64.b64encode(f"{account}:{secret}".encode()).decode()
-    later = desk.tell("again", severity="URGENT")
-    desk.clock.forward(60)
-    asyncio.run(desk.sender().step())
-    assert desk.states(later)["sms"] == "DEAD"
-
-
-@pytest.mark.parametrize("address", ["json://127.0.0.1/x", "apprises://evil.test", "kavenegar://key/1", "twilio:", "file:///etc"])
-def test_only_services_at_public_addresses_send_text_messages(address: str, home: Path, database: Database, hooks: Hooks) -> None:
-    """S4: apprise would post anywhere."""
-    channel = {"type": "sms", "url_env": "SMS"}
-    desk = ToldDesk(home, database, hooks, {"sms": channel}, environment={"SMS": address}, clock=Clock())
-    number = desk.tell("hello", severity="URGENT")
-    asyncio.run(desk.sender().step())
-    asyncio.run(desk.sender().step())
-    assert desk.states(number)["sms"] == "DEAD" and not hooks.calls
+    assert desk.error(number, "email") == "the server does not offer starttls, or no login"

@@ -36,6 +36,20 @@ def answer(headers: dict[str, str] | None = None, body: object = None, status: i
         ({}, {"ok": False, "parameters": {"retry_after": 27}}, 27),
         ({"retry-after": format_datetime(to_datetime(NOW + 90_000), usegmt=False)}, None, 90),
         ({"retry-after": format_datetime(to_datetime(NOW - 90_000))}, None, 0),
+        # RFC 5322: -0000 is UTC of which the zone is not known.
+        ({"retry-after": format_datetime(to_datetime(NOW + 90_000)).replace("+0000", "-0000")}, None, 90),
+        # A server whose clock is an hour behind or ahead of ours says so in its own date.
+        (
+            {"retry-after": format_datetime(to_datetime(NOW - 3_510_000)), "date": format_datetime(to_datetime(NOW - 3_600_000))},
+            None,
+            90,
+        ),
+        (
+            {"retry-after": format_datetime(to_datetime(NOW + 3_690_000)), "date": format_datetime(to_datetime(NOW + 3_600_000))},
+            None,
+            90,
+        ),
+        ({"retry-after": format_datetime(to_datetime(NOW + 90_000)), "date": "yesterday"}, None, 90),
     ],
 )
 def test_how_long_a_server_wants_to_be_left_alone(headers: dict[str, str], body: object, seconds: float) -> None:

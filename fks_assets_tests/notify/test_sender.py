@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from fks_assets.stores.database import Database
-from fks_assets.stores.deliveries import read_deliveries
 from fks_assets.stores.notification_targets import read_targets
 from fks_assets_tests.notify.hooks import Hooks, Reply, too_many
 from fks_assets_tests.notify.told import Clock, ToldDesk, discord
@@ -172,8 +171,7 @@ def test_an_urgent_message_goes_to_the_second_channel_within_a_minute(home: Path
     assert desk.clock() - began <= 60_000
     assert desk.states(urgent) == {"log": "DELIVERED", "first": "PENDING", "second": "DELIVERED"}
     assert desk.states(calm) == {"log": "DELIVERED", "first": "PENDING"}
-    error = next(each.last_error for each in read_deliveries(database, [urgent]) if each.channel == "first")
-    assert error == "answered 502"
+    assert desk.error(urgent, "first") == "answered 502"
 
 
 def test_the_pauses_grow_to_a_quarter_of_an_hour(home: Path, database: Database, hooks: Hooks) -> None:

@@ -126,7 +126,7 @@ def test_the_sensors_and_schedules_that_are_switched_on_are_watched() -> None:
 
 
 def test_ticks_and_switches_are_read_from_the_instance() -> None:
-    """Rows as the daemon writes them: a sensor that ticked, one that a person switched off, a schedule with a tick."""
+    """Rows as the daemon writes them: a sensor that ticks, one that was switched off; one that only fails now, and a schedule."""
     from dagster._core.definitions.run_request import InstigatorType
     from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
     from dagster._core.scheduler.instigation import (
@@ -138,6 +138,7 @@ def test_ticks_and_switches_are_read_from_the_instance() -> None:
         TickStatus,
     )
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+    from dagster._utils.error import SerializableErrorInfo
 
     from fks_assets.definitions import defs
 
@@ -147,28 +148,40 @@ def test_ticks_and_switches_are_read_from_the_instance() -> None:
     def state(name: str, kind: InstigatorType, status: InstigatorStatus, data: Any) -> InstigatorState:
         return InstigatorState(RemoteInstigatorOrigin(repository, name), kind, status, data)
 
-    sensor = SensorInstigatorData(last_tick_timestamp=NOON, min_interval=60)
+    sensor = SensorInstigatorData(last_tick_timestamp=NOON, min_interval=60, last_tick_success_timestamp=NOON + 1)
+    failing = SensorInstigatorData(last_tick_timestamp=NOON + 500, min_interval=30)
+    orders = state("orders_sensor", InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE, failing)
     schedule = ScheduleInstigatorData("*/5 * * * *", start_timestamp=NOON)
     critical = state("critical_path_schedule", InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, schedule)
     with dg.instance_for_test() as instance:
         instance.add_instigator_state(state("deals_sensor", InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE, sensor))
         instance.add_instigator_state(state("gap_sensor", InstigatorType.SENSOR, InstigatorStatus.STOPPED, sensor))
         instance.add_instigator_state(critical)
-        for second in (0, 300):
+        instance.add_instigator_state(orders)
+        for row, second, status in (
+            (critical, 0, TickStatus.SUCCESS),
+            (critical, 300, TickStatus.SKIPPED),
+            (critical, 600, TickStatus.FAILURE),
+            (orders, 5, TickStatus.SKIPPED),
+            (orders, 500, TickStatus.FAILURE),
+        ):
             instance.create_tick(
                 TickData(
-                    critical.instigator_origin_id,
-                    "critical_path_schedule",
-                    InstigatorType.SCHEDULE,
-                    TickStatus.SKIPPED,
+                    row.instigator_origin_id,
+                    row.instigator_name,
+                    row.instigator_type,
+                    status,
                     NOON + second,
-                    selector_id=critical.selector_id,
+                    run_ids=[] if status is TickStatus.SUCCESS else None,
+                    error=SerializableErrorInfo("no answer", [], "ExchangeUnavailable") if status is TickStatus.FAILURE else None,
+                    selector_id=row.selector_id,
                 )
             )
         watched = {each.name: each for each in ticking(instance, defs.get_repository_def(), but="liveness_sensor")}
-    assert watched["deals_sensor"] == Ticking("deals_sensor", NOON, interval=60.0)
+    assert watched["deals_sensor"] == Ticking("deals_sensor", NOON + 1, interval=60.0)
     assert watched["critical_path_schedule"] == Ticking("critical_path_schedule", NOON + 300, crons=("*/5 * * * *",))
-    assert "gap_sensor" not in watched and watched["orders_sensor"].last_tick is None
+    assert "gap_sensor" not in watched and watched["ideas_sensor"].last_tick is None
+    assert watched["orders_sensor"].last_tick == NOON + 5
 
 
 def test_a_standstill_is_told_once_and_so_is_its_end(desk: ToldDesk) -> None:
@@ -178,7 +191,7 @@ def test_a_standstill_is_told_once_and_so_is_its_end(desk: ToldDesk) -> None:
         tell(stores, watch, news, round((NOON + second) * 1000))
     told = read_notifications(desk.database, ["liveness"])
     assert [(each.severity, each.message.split(".")[0]) for each in told] == [
-        ("HIGH", "deals is switched on and does not tick"),
+        ("HIGH", "deals is switched on and does not tick, or only with errors"),
         ("INFO", "✅ deals ticks again"),
     ]
     assert read_heartbeats(desk.database)["liveness"].detail == {"late": []}

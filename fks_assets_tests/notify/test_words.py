@@ -20,6 +20,8 @@ from fks_assets.notify.sms import sms_text
 from fks_assets.notify.telegram import telegram_document
 from fks_assets.settings import SHIPPED_DESK, read_settings
 from fks_assets.stores.database import Database
+from fks_assets.stores.ledger.reconciliations import beat, read_heartbeats
+from fks_assets.stores.notifications import MOST_TEXT, notify, read_notifications
 from fks_assets_tests.notify.hooks import Hooks, Reply
 from fks_assets_tests.notify.told import TOKEN, Clock, ToldDesk, discord
 
@@ -53,6 +55,7 @@ def test_no_message_is_beyond_the_limits_of_the_others(messages: list[Message]) 
     assert utf16_length(telegram_document(messages, "1")["text"]) <= 4096
     assert utf16_length(sms_text(messages)) <= 300
     (attachment,) = slack_payload(messages)["attachments"]
+    assert utf16_length(attachment["text"]) <= 3800
     assert not re.search(r"[<>]", attachment["text"])
 
 
@@ -79,6 +82,16 @@ def test_what_pings_people_elsewhere_is_only_text(severity: str, home: Path, dat
     text = json.dumps(body, ensure_ascii=False)
     assert "@everyone" not in text and "\u202e" not in text and "```" not in text and "<@" not in text.replace("\\<", "")
     assert len(body["embeds"][0]["title"]) <= 256 and body["allowed_mentions"] == {"parse": []}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_telegram_calls_nobody_and_runs_no_command(count: int) -> None:
+    """N4: without any markup Telegram still makes @name a mention and /word a command."""
+    words = "@admin_{0} /start_{0} a/b 1/2 me@x.org"
+    messages = [Message(number, "alert", "HIGH", words.format(number), 0) for number in range(count)]
+    text = telegram_document(messages, "1")["text"]
+    assert not re.search(r"@\w|(^|\s)/\w", text)
+    assert "a/b 1/2" in text and text.replace("\u200b", "").count("@admin_0 /start_0") == 1
 
 
 def test_a_digest_names_every_message_while_there_is_room() -> None:
@@ -109,6 +122,18 @@ def test_an_address_is_never_said(home: Path, database: Database, hooks: Hooks, 
     said = json.dumps(rows) + caplog.text + "".join(call.text for call in hooks.accepted) + (home / "alerts.log").read_text()
     assert TOKEN not in said and TOKEN[:30] not in said
     assert f"127.0.0.1/…{TOKEN[-4:]}" in said
+
+
+def test_a_token_in_a_question_is_a_secret_too(home: Path, database: Database, hooks: Hooks) -> None:
+    """S3: many services of one's own want it behind a question mark."""
+    channel = {"type": "webhook", "url_env": "HOOK", "secret_env": "KEY"}
+    token = "Qz7" + "t" * 40
+    environment = {"HOOK": f"{hooks.url}/in?token={token}&x=1", "KEY": "k" * 32}
+    desk = ToldDesk(home, database, hooks, {"own": channel, "first": discord("first")}, environment=environment)
+    number = desk.tell(f"the token is {token}")
+    desk.deliver()
+    assert desk.states(number) == {"log": "DELIVERED", "own": "DELIVERED", "first": "DELIVERED"}
+    assert not any(token in call.body.decode() for call in hooks.accepted)
 
 
 @pytest.mark.parametrize(
@@ -144,3 +169,17 @@ def test_half_a_line_of_a_crash_stays_alone(home: Path) -> None:
     path.write_text('{"event": "1", "mess')
     append(path, [Message(2, "alert", "INFO", "whole", 0)])
     assert json.loads(path.read_text().splitlines()[1])["message"] == "whole"
+
+
+@pytest.mark.parametrize("words", ["nul \x00 inside", "half \ud83d a pair", "x" * 300_000], ids=["NUL", "surrogate", "long"])
+def test_no_words_undo_what_they_tell_of(words: str, database: Database) -> None:
+    """N1: the row is in the event's transaction, so one that the database refuses would take the event with it."""
+    for _ in range(2):
+        with database.transaction() as connection:
+            beat(connection, "the event", at_ms=1)
+            notify(connection, "alert", "HIGH", words, f"alert:{words}")
+    (told,) = read_notifications(database)
+    assert told.message.startswith(words[:4]) and len(told.message) <= MOST_TEXT
+    assert "the event" in read_heartbeats(database)
+    with database.transaction() as connection:
+        assert notify(connection, "alert", "HIGH", words, f"alert:{words}, another one")

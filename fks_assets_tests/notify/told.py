@@ -13,7 +13,7 @@ from fks_assets.notify.sender import Sender
 from fks_assets.settings import SHIPPED_DESK, Settings, read_settings
 from fks_assets.stores.database import Database
 from fks_assets.stores.deliveries import read_deliveries
-from fks_assets.stores.notifications import notify, read_notifications
+from fks_assets.stores.notifications import add_notification, read_notifications
 from fks_assets_tests.notify.hooks import Hooks
 
 # As long as a real one: Discord's tokens have 68 characters.
@@ -50,22 +50,29 @@ class ToldDesk:
         values = {**shipped.model_dump(), "home": self.home, "notifications": notifications}
         return Settings.model_validate(values)
 
-    def sender(self) -> Sender:
+    def sender(self, database: Database | None = None) -> Sender:
+        """Return a sender of this desk, over its own database or another view of it."""
         settings = self.settings
         variables = {name: self.address(name) for name in settings.notifications.variables()} | self.environment
         channels = open_channels(settings, variables)
-        return Sender(self.database, channels, settings.notifications, simulated=True, clock=self.clock, jitter=random.Random(1))
+        outbox = database or self.database
+        return Sender(outbox, channels, settings.notifications, simulated=True, clock=self.clock, jitter=random.Random(1))
 
-    def tell(self, message: str, *, kind: str = "alert", severity: str = "INFO", key: str | None = None) -> int:
-        """Write a message and return its number."""
+    def tell(self, message: str, *, kind: str = "alert", severity: str = "INFO") -> int:
+        """Write a message that has not been written before and return its number."""
         with self.database.transaction() as connection:
-            notify(connection, kind, severity, message, key or message)
-        return next(each.id for each in read_notifications(self.database) if each.dedup_key == (key or message))
+            number = add_notification(connection, kind, severity, message, message)
+        assert number is not None
+        return number
 
     def states(self, number: int) -> dict[str, str]:
         """Return what became of a message on each channel; escalations by channel and round."""
         found = read_deliveries(self.database, [number])
         return {each.channel if not each.round else f"{each.channel}.{each.round}": each.state for each in found}
+
+    def error(self, number: int, channel: str) -> str | None:
+        """Return the last trouble that a message had on a channel."""
+        return next(each.last_error for each in read_deliveries(self.database, [number]) if each.channel == channel)
 
     def all_states(self) -> list[str]:
         numbers = [each.id for each in read_notifications(self.database)]

@@ -271,7 +271,7 @@ def test_an_exit_locks_its_market_in_the_run_that_saw_it(desk: StoppedDesk, seen
         assert closed_at is not None and lock.changed_by == "protection:pause"
         assert lock.until == closed_at + 4 * HOUR_MS and 0 <= lock.changed_at - closed_at <= HOUR_MS + 60_000
     page = (desk.desk.settings.reports_directory / "risk/main.html").read_text(encoding="utf-8")
-    assert all(f"market {name} is halted until" in page for name in locks)
+    assert all(f"market {name} of account main is halted until" in page for name in locks)
 
 
 def test_rows_are_kept_newest_first(desk: StoppedDesk, seen: Seen) -> None:

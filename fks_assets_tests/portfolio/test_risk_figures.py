@@ -213,6 +213,18 @@ def test_many_runs_at_once_store_a_look_once_and_tell_it_once(world: World) -> N
     assert len(world.told()) == 1
 
 
+def test_a_clock_that_goes_back_silences_no_alarm(world: World) -> None:
+    """T3: the last row is of an hour from now; what is HIGH is stored and told at once, and rows from then are no comfort."""
+    world.now_ms += HOUR
+    assert world.stored() is RiskLevel.NONE
+    assert unbounded_risks(world.stores, world.now_ms - HOUR)["main"] == "the figures are of 60 min from now"
+    world.now_ms -= HOUR
+    world.hold("30")
+    world.price(BTC="100")
+    assert world.stored() is RiskLevel.HIGH and world.stored() is RiskLevel.HIGH
+    assert len(world.told()) == 1 and unbounded_risks(world.stores, world.now_ms)["main"].startswith("HIGH")
+
+
 def test_a_failed_transaction_leaves_neither_row_nor_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message is written with the row: neither is there without the other, and the next look tells it."""
     from fks_assets.assets.portfolio import risk_alerts

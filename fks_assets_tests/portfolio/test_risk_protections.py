@@ -1,110 +1,53 @@
 """Protections on the ledger: locks are written once, told once, lifted by a person, and stop new risk alone."""
 
-import asyncio
 import json
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from fks_assets import clock
-from fks_assets.assets.portfolio.obstacles import desk_obstacles
 from fks_assets.cli import app
-from fks_assets.desk.deciding import decide_signals
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.protections import apply_protections, protection_locks
-from fks_assets.desk.valuing import balance_of, return_of, take_balance
-from fks_assets.quant.orders import DealStatus, Leg, Side
-from fks_assets.quant.protections import Protection
+from fks_assets.desk.valuing import balance_of, return_of
+from fks_assets.quant.orders import Leg, Side
 from fks_assets.resources.stores import Stores
-from fks_assets.settings import load_settings, read_settings
+from fks_assets.settings import load_settings
 from fks_assets.stores.database import Database
-from fks_assets.stores.ledger.deals import read_deals, update_deal
+from fks_assets.stores.ledger.deals import read_deals
 from fks_assets.stores.ledger.fences import take
-from fks_assets.stores.ledger.fills import record_fills
-from fks_assets.stores.ledger.halts import Halt, HaltScope, halt, halt_history, in_force, resume
+from fks_assets.stores.ledger.halts import Halt, HaltScope, halt, halt_history, in_force
 from fks_assets.stores.ledger.positions import mark
 from fks_assets.stores.ledger.recompute import recompute
 from fks_assets.stores.ledger.stops import StopState, read_stops
-from fks_assets.stores.market_rules import record_rules
 from fks_assets.stores.notifications import read_notifications
 from fks_assets_tests.orders.trading_desk import trading_desk
 from fks_assets_tests.portfolio.accounts import certify_all
-from fks_assets_tests.portfolio.test_deciding import Feed, heard
-from fks_assets_tests.portfolio.test_risk_gate import AT, BTC, ETH, HOUR, OPENED, rules_of, signal
+from fks_assets_tests.portfolio.protected_desk import (
+    ENVIRONMENT,
+    MINUTE,
+    STOPS,
+    apply,
+    closed,
+    decided,
+    held,
+    lifted,
+    protected_floor,
+    rules,
+)
+from fks_assets_tests.portfolio.test_risk_gate import AT, BTC, ETH, HOUR, signal
 from fks_assets_tests.stores.ledger import books
-
-MINUTE = 60_000
-PROTECTION: TypeAdapter[Any] = TypeAdapter(Protection)
-STOPS = {"stops": {"rule": "stoploss_guard", "stops": 2, "window_minutes": 120, "lock_minutes": 60}}
-ENVIRONMENT = {
-    "FKS_EXCHANGE": "binance",
-    "FKS_ACCOUNTS__main__mode": "paper",
-    "FKS_ACCOUNTS__main__initial_cash": "10000",
-    "FKS_ACCOUNTS__main__strategies__technical": "0.5",
-    "FKS_ACCOUNTS__main__strategies__breakout": "0.5",
-    "FKS_ACCOUNTS__told__mode": "alert",
-    "FKS_ACCOUNTS__told__strategies__technical": "1.0",
-}
 
 
 @pytest.fixture
 def floor(database: Database, home: Path) -> Floor:
-    """A desk with the paper account `main`, in which two stops with a loss within two hours lock it for one."""
-    feed = Feed({BTC: 100.0, ETH: 100.0})
-    settings = read_settings({**ENVIRONMENT, "FKS_HOME": str(home), "FKS_DATABASE_URL": database.url}, home)
-    settings = settings.model_copy(update={"protections": rules(STOPS)})
-    with database.transaction() as connection:
-        record_rules(connection, [rules_of(BTC), rules_of(ETH)], OPENED - 100 * HOUR)
-    made = Floor(database, settings, lambda exchange: feed, lambda: AT)
-    replace(made, clock=lambda: OPENED - 40 * HOUR).account("main")
-    return made
-
-
-def rules(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Protection]:
-    return {name: PROTECTION.validate_python(each) for name, each in values.items()}
-
-
-def closed(
-    floor: Floor,
-    number: int,
-    ago_minutes: float,
-    out: str = "98",
-    leg: Leg = Leg.STOP,
-    strategy: str = "technical",
-    **changes: Any,
-) -> None:
-    """One coin bought at 100 with its stop at 98, and sold so long ago."""
-    at = AT - round(ago_minutes * MINUTE)
-    with floor.database.transaction() as connection:
-        fence = take(connection, "main", "test", at_ms=at)
-        deal = books.open_deal(
-            connection, number=-number - 10, strategy=strategy, stop_loss_price=Decimal(98), at_ms=at - HOUR, **changes
-        )
-        for each, price, when in ((Leg.ENTRY, "100", at - HOUR), (leg, out, at)):
-            order = books.sent(connection, fence, books.intent(deal, "1", each, at_ms=when), f"{number}{each}{strategy}")
-            record_fills(
-                connection, "main", [books.trade(order, f"{number}{each}{strategy}", "1", price, traded_at=when)], at_ms=when
-            )
-        update_deal(connection, deal.id, at_ms=at, status=DealStatus.STOPPED)
-
-
-def apply(floor: Floor, at_ms: int = AT, protections: Mapping[str, Protection] | None = None) -> list[Halt]:
-    with floor.database.transaction() as connection:
-        chosen = floor.settings.protections if protections is None else protections
-        return apply_protections(connection, chosen, floor.account("main"), at_ms=at_ms)
-
-
-def lift(floor: Floor, at_ms: int, scope: str = "account", name: str = "main") -> None:
-    with floor.database.transaction() as connection:
-        resume(connection, scope, name, reason="I have looked", by="Ada", at_ms=at_ms)
+    return protected_floor(database, home)
 
 
 def test_two_stops_lock_the_account_once_and_people_are_told_once(floor: Floor) -> None:
@@ -148,7 +91,7 @@ def test_a_lift_is_not_overruled_by_the_same_evidence(floor: Floor) -> None:
     closed(floor, 1, 30)
     closed(floor, 2, 20)
     assert len(apply(floor)) == 1
-    lift(floor, AT + MINUTE)
+    lifted(floor, AT + MINUTE)
     assert apply(floor, AT + 2 * MINUTE) == []
     closed(floor, 3, -3)
     assert apply(floor, AT + 4 * MINUTE) == []
@@ -219,21 +162,6 @@ def test_each_rule_reads_the_ledger(floor: Floor) -> None:
     assert (found["protection:pause"].name, found["protection:pause"].until) == ("technical", AT + 10 * MINUTE)
 
 
-def held(floor: Floor, price: str, at_ms: int) -> None:
-    """40 coins bought at 100, marked with a price, and the balance that makes."""
-    with floor.database.transaction() as connection:
-        if not read_deals(connection):
-            fence = take(connection, "main", "test", at_ms=AT - 2 * HOUR)
-            deal = books.open_deal(connection, number=-5)
-            order = books.sent(connection, fence, books.intent(deal, "40", at_ms=AT - 2 * HOUR), "held")
-            record_fills(
-                connection, "main", [books.trade(order, "held", "40", "100", traded_at=AT - 2 * HOUR)], at_ms=AT - 2 * HOUR
-            )
-        mark(connection, {BTC: Decimal(price)}, at_ms=at_ms)
-    later = replace(floor, clock=lambda: at_ms)
-    take_balance(later, later.account("main"))
-
-
 @pytest.mark.parametrize(
     ("chosen", "price", "locks"),
     [
@@ -262,14 +190,6 @@ def test_deposits_and_withdrawals_are_no_loss(floor: Floor) -> None:
         books.accounts.journal.withdraw(connection, "main", "USDT", Decimal(5000), "home", at_ms=AT - MINUTE, by="Ada")
     both = rules({"fall": {"rule": "max_drawdown", "drawdown": 0.01}, "day": {"rule": "daily_loss_limit", "loss": 0.01}})
     assert apply(floor, protections=both) == []
-
-
-def decided(floor: Floor, *signals: Any) -> list[str]:
-    """Let the gate of the desk decide as the asset does."""
-    account = floor.account("main")
-    result = asyncio.run(decide_signals(floor, account, heard(*signals), desk_obstacles(floor)))
-    assert result.errors == {}
-    return [made.words for _, made in result.decisions]
 
 
 def test_a_decision_asks_the_protections_first_and_an_exit_passes(floor: Floor) -> None:

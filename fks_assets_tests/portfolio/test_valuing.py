@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fks_assets.desk.budget import budget
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.valuing import balance_of, balances_document, mark_positions, take_balance
 from fks_assets.exchanges.orders.paper_book import Quote
@@ -22,6 +23,7 @@ from fks_assets.stores.ledger.balances import read_balances
 from fks_assets.stores.ledger.fills import record_fills
 from fks_assets.stores.ledger.positions import mark, read_positions
 from fks_assets_tests.portfolio.test_deciding import Feed
+from fks_assets_tests.portfolio.test_risk_gate import account_rules
 from fks_assets_tests.stores.ledger import books
 from fks_assets_tests.stores.ledger.books import BTC, ETH, NOON
 
@@ -90,6 +92,19 @@ def test_a_short_gains_when_the_price_falls(floor: Floor) -> None:
     assert (worth.cash, worth.position_value, worth.unrealised_pnl, worth.margin_used) == (10_200, -180, 20, 200)
 
 
+def test_a_short_binds_the_share_of_its_strategy_as_a_long_does(floor: Floor) -> None:
+    """S3.10: half of 10,000 is the strategy's; 10 sold at 100 bind 1,000 of it, and 600 once 4 are bought back."""
+    rules = account_rules(strategies={"technical": 0.5, "breakout": 0.5})
+    with floor.database.transaction() as connection:
+        fence = books.fences.take(connection, "main", "test", at_ms=NOON)
+        journal.deposit(connection, "main", "ETH", Decimal(10), "coins", at_ms=NOON, by="Ada")
+        deal = books.open_deal(connection, ETH, side=Side.SELL)
+        for leg, quantity, left in ((Leg.ENTRY, "10", 4_000), (Leg.EXIT, "4", 4_400)):
+            order = books.sent(connection, fence, books.intent(deal, quantity, leg), quantity)
+            record_fills(connection, "main", [books.trade(order, quantity, quantity, "100")], at_ms=NOON)
+            assert budget(connection, floor.account("main"), rules, "technical") == (left, 5_000)
+
+
 def test_equity_is_cash_and_positions_and_margin_is_what_they_cost(floor: Floor) -> None:
     """S2.2: 10,000 less 200 and a fee of 0.2; marked at 105 the 2 coins are worth 210."""
     trade(floor, Side.BUY, "2", "100", fee="0.2")
@@ -146,6 +161,32 @@ def test_coins_that_are_in_no_position_are_listed_and_not_counted(floor: Floor) 
         journal.adjust(connection, "main", "BNB", Decimal("0.5"), "for fees", at_ms=NOON, by="Ada")
     found = balance(floor, NOON + MINUTE)
     assert found.equity == 10_000 and found.details["other_coins"] == {"BNB": "0.5"}
+
+
+def test_what_positions_that_are_over_brought_is_summed_to_the_last_digit(floor: Floor) -> None:
+    """S2.2: three round trips of which two cost a fee, and an open position; against the sum of their own results."""
+    for number, (price, fee) in enumerate((("101.000000000000000001", "0.1"), ("99.5", "0"), ("100.25", "0.000000000000000003"))):
+        trade(floor, Side.BUY, "1", "100", number=number)
+        trade(floor, Side.SELL, "1", price, number=number, fee=fee)
+    trade(floor, Side.BUY, "2", "100", number=7, fee="0.2")
+    closed = [position.pnl for position in read_positions(floor.database, is_open=False)]
+    assert closed == [Decimal("0.900000000000000001"), Decimal("-0.5"), Decimal("0.249999999999999997")]
+    found = balance(floor, NOON + MINUTE)
+    assert found.realised_pnl == sum(closed, Decimal("-0.2")) and found.details["closed_positions"] == 3
+
+
+def test_an_account_that_owes_more_than_it_has_is_noted_as_having_lost_all(floor: Floor) -> None:
+    """S2.7: 100 coins owed that were sold at 100 and cost 250: the equity is below 0, and looks at it go on."""
+    with floor.database.transaction() as connection:
+        fence = books.fences.take(connection, "main", "test", at_ms=NOON)
+        journal.deposit(connection, "main", "ETH", Decimal(100), "coins", at_ms=NOON, by="Ada")
+        order = books.sent(connection, fence, books.intent(books.open_deal(connection, ETH, side=Side.SELL), "100"), "short")
+        record_fills(connection, "main", [books.trade(order, "short", "100", "100")], at_ms=NOON)
+    for minute, price in ((1, "100"), (2, "250"), (3, "260")):
+        with floor.database.transaction() as connection:
+            mark(connection, {ETH: Decimal(price)}, at_ms=NOON + minute * MINUTE)
+        found = balance(floor, NOON + minute * MINUTE)
+    assert (found.equity, found.time_weighted_return) == (-6_000, -1)
 
 
 def test_the_same_moment_has_one_balance_and_the_answer_is_the_promised_one(floor: Floor) -> None:

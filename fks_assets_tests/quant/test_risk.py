@@ -172,6 +172,12 @@ NOT_KNOWN: dict[str, tuple[Decimal | None, list[Holding], RiskLevel, str]] = {
         HIGH,
         "the price of p: it is 120 min old, more than 60",
     ),
+    "a price of a time that has not come": (
+        BALANCE,
+        [replace(position("1"), priced_at=NOON + HOUR)],
+        UNKNOWN,
+        "the price of p: it is of 60 min from now",
+    ),
     "no entry price, and HIGH by its size": (BALANCE, [replace(position("30"), entry_price=None)], HIGH, "the entry price of p"),
 }
 
@@ -185,8 +191,9 @@ def test_what_is_not_known_is_never_low(cash: Decimal | None, held: list[Holding
 
 
 def test_a_price_of_exactly_an_hour_is_a_price() -> None:
-    held = [replace(position("1"), priced_at=NOON - HOUR)]
-    assert assess_risk(cash_of(*held), held, RULES, at_ms=NOON).level is LOW
+    for priced_at in (NOON - HOUR, NOON + 60_000):
+        held = [replace(position("1"), priced_at=priced_at)]
+        assert assess_risk(cash_of(*held), held, RULES, at_ms=NOON).level is LOW
 
 
 def test_missing_figures_are_missing_and_no_numbers() -> None:

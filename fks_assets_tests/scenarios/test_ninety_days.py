@@ -56,19 +56,14 @@ _UNEVEN = sa.text("""
 
 
 @pytest.fixture(scope="module")
-def module_database(postgres_home: Path) -> Iterator[str]:
-    with database_of_a_module(postgres_home, "ninety_days") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def six_hours(tmp_path_factory: pytest.TempPathFactory, module_database: str) -> Recorded:
+def six_hours(tmp_path_factory: pytest.TempPathFactory, postgres_home: Path) -> Iterator[Recorded]:
     """Ninety days of candles of six hours, joined from the recorded hours, and the signals that the assets derived from them.
 
     On two days, one of them right after an outage, the clocks stood still and the desk was asked for its newest signals: they are
     those that it has of these candles at the end.
     """
-    return joined(tmp_path_factory.mktemp("six_hours"), module_database, 6)
+    with database_of_a_module(postgres_home, "six_hours") as url:
+        yield joined(tmp_path_factory.mktemp("six_hours"), url, 6)
 
 
 def joined(folder: Path, database_url: str, hours: int) -> Recorded:
@@ -163,11 +158,12 @@ def test_ninety_days_live_at_an_exchange_are_the_same_backtest(
         assert_exchange_agrees(account)
 
 
-@pytest.fixture(params=[WITH_OUTAGES, WITHOUT], ids=["four outages", "no outage"])
-def hours(request: pytest.FixtureRequest, tmp_path: Path, module_database: str) -> Recorded:
+@pytest.fixture(scope="module", params=[WITH_OUTAGES, WITHOUT], ids=["four outages", "no outage"])
+def hours(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_home: Path) -> Iterator[Recorded]:
     """Ninety days of recorded hours of three markets."""
     looks = [request.param + days * DAY_MS + 30_000 for days in (19, 68)]
-    return recorded(tmp_path / "desk", module_database, FOLDER, THREE, "1h", request.param, looks)
+    with database_of_a_module(postgres_home, "hours") as url:
+        yield recorded(tmp_path_factory.mktemp("hours") / "desk", url, FOLDER, THREE, "1h", request.param, looks)
 
 
 @pytest.mark.nightly
@@ -191,14 +187,14 @@ def test_ninety_days_of_hours_on_paper_are_the_backtest_to_the_last_digit(
 def test_ninety_days_of_four_hours_on_paper_are_the_backtest_to_the_last_digit(
     home: Path,
     database: Database,
-    module_database: str,
+    postgres_home: Path,
     tmp_path: Path,
     watched: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Issue 5, its first line, over the four outages and with deaths."""
-    four_hours = joined(tmp_path, module_database, 4)
-    account = dying(paper_account(home, database, four_hours), monkeypatch, chance=0.004, seed=3)
-    asyncio.run(account.live(watched))
+    with database_of_a_module(postgres_home, "four_hours") as url:
+        account = dying(paper_account(home, database, joined(tmp_path, url, 4)), monkeypatch, chance=0.004, seed=3)
+        asyncio.run(account.live(watched))
     assert_is_the_backtest(account)
     assert account.deaths.total() > 20

@@ -31,6 +31,38 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 
 
 @dataclass
+class DetachedDesk:
+    """A desk that `fks up --detach` runs, and its commands, each in a process of its own."""
+
+    home: Path
+    environment: dict[str, str]
+
+    @property
+    def state(self) -> DeskState:
+        found = read_state(self.home)
+        assert found is not None
+        return found
+
+    def pid_of(self, name: str) -> int | None:
+        return next((part.pid for part in self.state.parts if part.name == name), None)
+
+    def fks(self, *arguments: str, expect: int = 0) -> str:
+        """Return what a command prints, which has to end with this code; with its complaints where that is not 0."""
+        answer = subprocess.run(
+            [sys.executable, "-m", "fks_assets.cli", *arguments],
+            env=self.environment,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert answer.returncode == expect, answer.stdout + answer.stderr
+        return answer.stdout + (answer.stderr if expect else "")
+
+
+@dataclass
 class RunningDesk:
     """A desk under test."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from fks_assets.clock import now_ms
 from fks_assets.errors import InvalidInput
-from fks_assets.partitions import ACCOUNT_JOBS, day_of, last_month
+from fks_assets.partitions import ACCOUNT_JOBS, day_before, day_of, last_month
 from fks_assets.quant.timeframes import month_of
 from fks_assets.simulator.inprocess import running_simulator
 from fks_assets.supervisor.launching import asked_range
@@ -22,6 +22,9 @@ KEYS = {
     "differences": "2024-02-29|technical",
     "walk_forward_windows": f"{last_month(now_ms())}|breakout",
     **dict.fromkeys(sorted(ACCOUNT_JOBS), "main"),
+    "daily_reports": f"main|{day_before(TODAY)}",
+    "weekly_reports": "main|2024-02-26",
+    "monthly_reports": f"main|{last_month(now_ms())}",
 }
 
 
@@ -39,7 +42,7 @@ def test_a_key_of_the_form_of_its_job_is_one_partition_of_it(desk: Desk, job: st
     assert definition is not None and definition.has_partition_key(asked.first) and (asked.first, asked.last) == (key, key)
 
 
-@pytest.mark.parametrize("job", ["critical_path", "rules", "backtest", "walk_forward_windows", "trading"])
+@pytest.mark.parametrize("job", ["critical_path", "rules", "backtest", "walk_forward_windows", "trading", "weekly_reports"])
 def test_a_key_of_another_form_is_refused_and_both_forms_are_named(desk: Desk, job: str) -> None:
     for other, key in KEYS.items():
         forms = {asked.split("|")[0].count("-") * 10 + asked.count("|") for asked in (key, KEYS[job])}
@@ -61,6 +64,10 @@ def test_a_key_of_another_form_is_refused_and_both_forms_are_named(desk: Desk, j
         ("trading", "nobody", "partition 'nobody' is of none of the forms"),
         ("signals", "DOGE-USDT@simulated|2024-02", "market 'DOGE-USDT@simulated' is not on this desk"),
         ("signals", "BTC-USDT@simulated|2024-13", "'2024-13'"),
+        ("daily_reports", f"nobody|{TODAY}", "account 'nobody' is not in the settings; they have main"),
+        ("daily_reports", "main|2022-12-31", "month '2022-12' is not on this desk"),
+        ("weekly_reports", "main|2024-02-28", "the one that contains it is 2024-02-26"),
+        ("monthly_reports", f"main|{month_of(now_ms())}", f"of {month_of(now_ms())} cannot be made before"),
     ],
 )
 def test_a_key_that_the_desk_does_not_have_is_named(desk: Desk, job: str, key: str, words: str) -> None:

@@ -18,8 +18,7 @@ import pytest
 
 from fks_assets.stores import embedded
 from fks_assets.supervisor import ports
-from fks_assets.supervisor.state import DeskState, read_state
-from fks_assets_tests.supervisor.desks import PROJECT, environment_of, leftovers, wait_for
+from fks_assets_tests.supervisor.desks import PROJECT, DetachedDesk, environment_of, leftovers, wait_for
 
 SMALL_DESK = """
 exchange = "simulated"
@@ -46,30 +45,8 @@ url = "http://127.0.0.1:{port}"
 
 
 @dataclass
-class WholeDesk:
-    home: Path
-    environment: dict[str, str]
-    said: str
-
-    @property
-    def state(self) -> DeskState:
-        found = read_state(self.home)
-        assert found is not None
-        return found
-
-    def fks(self, *arguments: str, expect: int = 0) -> str:
-        answer = subprocess.run(
-            [sys.executable, "-m", "fks_assets.cli", *arguments],
-            env=self.environment,
-            cwd=PROJECT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert answer.returncode == expect, answer.stdout + answer.stderr
-        return answer.stdout + (answer.stderr if expect else "")
+class WholeDesk(DetachedDesk):
+    said: str = ""
 
     def fks_in_turn(self, *commands: str) -> list[str]:
         """Return what the commands print, each of which has to end well; one process for all spares the imports."""
@@ -94,11 +71,6 @@ class WholeDesk:
     def json(self, *arguments: str) -> dict[str, Any]:
         return json.loads(self.fks(*arguments, "--json"))
 
-    def pid_of(self, name: str) -> int:
-        pid = next(part.pid for part in self.state.parts if part.name == name)
-        assert pid is not None
-        return pid
-
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeDesk]:
@@ -109,7 +81,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeDesk]:
     toml.write_text(SMALL_DESK.format(port=ports.any_free(), first_month=first_month))
     environment = environment_of(home, ports.any_free(), FKS_DESK=str(toml))
     del environment["FKS_EXCHANGE"]
-    started = WholeDesk(home, environment, "")
+    started = WholeDesk(home, environment)
     try:
         started.said = started.fks("up", "--detach")
         token = started.state.token

@@ -92,7 +92,7 @@ def judge_alerting(stores: Stores, at_ms: int) -> tuple[list[dict[str, Any]], It
             passed=waited_ms <= LONGEST_WAIT_MS and not any(row["stuck"] for row in rows),
             metadata={"oldest waits for [s]": waited_ms // 1000, "stuck": {row["channel"]: row["stuck"] for row in rows}},
         )
-        silent = heartbeat is None or at_ms - heartbeat.at > LONGEST_SILENCE_MS
+        silent = heartbeat is None or abs(at_ms - heartbeat.at) > LONGEST_SILENCE_MS
         late = [] if heartbeat is None else heartbeat.detail["late"]
         metadata: dict[str, Any] = {"not ticking": late, "watched": not silent}
         yield dg.AssetCheckResult(check_name="ticking", passed=not late and not silent, metadata=metadata)

@@ -22,11 +22,15 @@ LEAST_SILENCE_SECONDS = 60.0
 GRACE_SECONDS = 120.0
 # Between two looks that lie further apart the desk was down: what was missed then is nobody's fault.
 LONGEST_PAUSE_SECONDS = 300.0
+SEE = "See its ticks in the web UI under Automation, and `fks status`."
 
 
 @dataclass(frozen=True, slots=True)
 class Ticking:
-    """A sensor (with its interval in seconds) or a schedule (with its crons) that is switched on, and when it last ticked (s)."""
+    """A sensor (with its interval in seconds) or a schedule (with its crons) that is switched on.
+
+    `last_tick` (s) is its last one without an error: what fails each time does its work as little as what stands still.
+    """
 
     name: str
     last_tick: float | None
@@ -109,7 +113,8 @@ def ticking(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition | 
         state = states.get(sensor.name)
         if sensor.name != but and _is_on(state, sensor.default_status is dg.DefaultSensorStatus.RUNNING):
             data: Any = None if state is None else state.instigator_data
-            last = None if data is None else max(data.last_tick_timestamp or 0.0, data.last_tick_success_timestamp or 0.0)
+            # Dagster clears it while a tick is under way, and when one has failed.
+            last = (None if data is None else data.last_tick_success_timestamp) or _last_tick(instance, state)
             found.append(Ticking(sensor.name, last, interval=float(sensor.minimum_interval_seconds or 30)))
     for schedule in repository.schedule_defs:
         state = states.get(schedule.name)
@@ -127,11 +132,7 @@ def tell(stores: Stores, watch: Watch, news: Mapping[str, bool], now: int) -> No
     with stores.database.transaction() as connection:
         beat(connection, HEARTBEAT, at_ms=now, detail={"late": watch.late})
         for name, ticks in sorted(news.items()):
-            words = (
-                f"✅ {name} ticks again."
-                if ticks
-                else f"{name} is switched on and does not tick. See its ticks in the web UI under Automation, and `fks status`."
-            )
+            words = f"✅ {name} ticks again." if ticks else f"{name} is switched on and does not tick, or only with errors. {SEE}"
             notify(connection, KIND, "INFO" if ticks else "HIGH", words, f"{KIND}:{name}:{ticks}:{now}")
 
 
@@ -164,7 +165,10 @@ def _is_on(state: "InstigatorState | None", by_default: bool) -> bool:
 
 
 def _last_tick(instance: dg.DagsterInstance, state: "InstigatorState | None") -> float | None:
+    from dagster._core.scheduler.instigation import TickStatus
+
     if state is None:
         return None
-    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+    worked = [TickStatus.SUCCESS, TickStatus.SKIPPED]
+    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=worked)
     return ticks[0].timestamp if ticks else None

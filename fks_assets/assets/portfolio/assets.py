@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from fks_assets.assets.account_reports.assets import build_account_reports
 from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
 from fks_assets.assets.portfolio.account_asset import TRADING_TAGS, build_account_asset
 from fks_assets.assets.portfolio.ledger_audit import build_ledger_audit
@@ -48,7 +49,7 @@ class Portfolio:
 
 
 def build_portfolio(settings: Settings, critical_path: UnresolvedAssetJobDefinition, reports: Reports) -> Portfolio:
-    """Return deals → orders → fills → positions → balances and risk, their jobs, schedules and sensors."""
+    """Return deals → orders → fills → positions → balances and risk → reports, their jobs, schedules and sensors."""
     if not settings.accounts:
         return Portfolio()
     assets = _assets(settings)
@@ -62,11 +63,17 @@ def build_portfolio(settings: Settings, critical_path: UnresolvedAssetJobDefinit
         ACCOUNT_BALANCES: _job(ACCOUNT_BALANCES, assets, (POSITIONS, BALANCES), "What each account is worth.", 120, risk.check),
     }
     audit = build_ledger_audit([FILLS, POSITIONS, BALANCES])
+    told = build_account_reports(settings, reports, [*(assets[each] for each in (FILLS, POSITIONS, BALANCES)), risk.asset])
     return Portfolio(
-        assets=[*assets.values(), risk.asset, audit.asset],
+        assets=[*assets.values(), risk.asset, audit.asset, *(each.asset for each in told)],
         checks=[risk.check, build_stop_check(settings.guard, assets[POSITIONS])],
-        jobs=[*job.values(), risk.job, audit.job],
-        schedules=[build_balances_schedule(job[ACCOUNT_BALANCES]), risk.schedule, audit.schedule],
+        jobs=[*job.values(), risk.job, audit.job, *(each.job for each in told)],
+        schedules=[
+            build_balances_schedule(job[ACCOUNT_BALANCES]),
+            risk.schedule,
+            audit.schedule,
+            *(each.schedule for each in told),
+        ],
         sensors=[
             build_deals_sensor(job[TRADING]),
             build_orders_sensor(job[ORDER_MONITOR]),

@@ -12,7 +12,7 @@ from fks_assets.desk.floor import Floor
 from fks_assets.desk.switches import read_switches
 from fks_assets.quant.orders import Mode
 from fks_assets.stores.ledger.accounts import Account, read_account
-from fks_assets.stores.ledger.halts import HaltScope, in_force
+from fks_assets.stores.ledger.halts import HaltScope, halt_words, in_force
 from fks_assets.stores.market_checks import read_blocked
 
 
@@ -29,13 +29,13 @@ def desk_obstacles(floor: Floor) -> Obstacles:
             (HaltScope.STRATEGY, signal.strategy),
             *((HaltScope.MARKET, key) for key in dict.fromkeys((signal.market.key, judged.key))),
         ]
-        halts = in_force(connection, named, at_ms=floor.clock())
+        halts = in_force(connection, named, account=account.name, at_ms=floor.clock())
         current = read_account(connection, account.name)
         found = obstacles_of(
             standing=None if allowed else why,
             blocked=None if blocked is None else f"the candles of {judged} fail a check: {blocked}",
             account=current,
-            halts={f"{halt.scope} {halt.name}": str(halt) for halt in halts},
+            halts={halt_words(halt.scope, halt.name, halt.account): str(halt) for halt in halts},
         )
         return (*found, *_not_live(floor, current))
 

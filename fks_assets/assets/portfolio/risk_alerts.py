@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fks_assets.assets.portfolio.risk_figures import AccountRisk
 
 KIND = "risk"
+# No look lasts so long. A row that is further ahead is none of a look beside this one: the clock has gone back.
+LONGEST_LOOK_MS = 300_000
 HIGH_WORDS = "⚠️ HIGH RISK ALERT!"
 _BEGINNINGS = {
     AlarmNews.BEGUN: "",
@@ -29,7 +31,7 @@ def store_risk(database: Database, risk: "AccountRisk", rules: RiskRules) -> Ris
     with database.transaction() as connection:
         locked_accounts(connection, [name])
         before = newest_risk(connection, name)
-        if before is not None and before.at >= risk.at:
+        if before is not None and 0 <= before.at - risk.at <= LONGEST_LOOK_MS:
             return before
         standing = None if before is None else before.alarm
         reminder_ms = rules.reminder_hours * 3_600_000

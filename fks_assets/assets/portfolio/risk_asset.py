@@ -101,13 +101,13 @@ def look_at_risk(floor: "Floor", stores: Stores, reports: Reports, name: str) ->
     from fks_assets.assets.portfolio.risk_page import risk_page
     from fks_assets.desk.protections import apply_protections
     from fks_assets.desk.stop_proof import coverage
-    from fks_assets.stores.ledger.halts import HaltScope, in_force
+    from fks_assets.stores.ledger.halts import in_force
 
     risk = risk_now(floor, stores, name)
     store_risk(stores.database, risk, stores.settings.risk)
     with stores.database.transaction() as connection:
         apply_protections(connection, stores.settings.protections, risk.account, at_ms=risk.at)
-        halts = [halt for halt in in_force(connection, at_ms=risk.at) if halt.scope is not HaltScope.ACCOUNT or halt.name == name]
+        halts = in_force(connection, account=name, at_ms=risk.at)
     within = stores.settings.guard.check_within_seconds * 1000
     watched = coverage(stores.database, risk.at - WATCHED_MS, risk.at, now_ms=risk.at, within_ms=within, account=name).percent
     badge = "SIMULATED" if stores.settings.is_simulated else None
@@ -142,6 +142,7 @@ def unbounded_risks(stores: Stores, at_ms: int) -> dict[str, str]:
 
     An account that the ledger has not had for an hour may have none yet.
     """
+    from fks_assets.assets.portfolio.risk_alerts import LONGEST_LOOK_MS
     from fks_assets.quant.risk import RiskLevel
     from fks_assets.stores.ledger.accounts import read_accounts
     from fks_assets.stores.risk import newest_risk
@@ -155,6 +156,8 @@ def unbounded_risks(stores: Stores, at_ms: int) -> dict[str, str]:
                 found[name] = "there are no figures"
         elif at_ms - row.at > OLDEST_MS:
             found[name] = f"the figures are {(at_ms - row.at) // 60_000} min old, more than {OLDEST_MS // 60_000}"
+        elif row.at - at_ms > LONGEST_LOOK_MS:
+            found[name] = f"the figures are of {(row.at - at_ms) // 60_000} min from now"
         elif row.level is RiskLevel.HIGH:
             found[name] = "HIGH: " + "; ".join(reason["text"] for reason in row.document["reasons"])
         elif row.level is RiskLevel.UNKNOWN:

@@ -43,11 +43,10 @@ def build_stop_loss_sensor(
     ) -> dg.SensorResult:
         from fks_assets.desk.stop_guard import StopGuard
 
-        look = StopGuard(stores.database, settings, market_data.tickers).look()
+        look = StopGuard(stores.database, settings, market_data.tickers, accounts=stores.settings.accounts).look()
         for fault in look.faults:
             context.log.warning(fault)
-        wanted = [ask for ask in look.asks if ask.account in stores.settings.accounts]
-        requests = list(run_requests(context.instance, job.name, wanted))
+        requests = list(run_requests(context.instance, job.name, look.asks))
         events = []
         if look.changed:
             passed = not look.unwatched

@@ -25,13 +25,13 @@ def build_stop_check(settings: GuardSettings, positions: dg.AssetsDefinition) ->
         ),
     )
     def stops_watched(stores: dg.ResourceParam[Stores]) -> dg.AssetCheckResult:
-        from fks_assets.desk.stop_proof import unwatched_for
+        from fks_assets.desk.stop_proof import is_watched
         from fks_assets.stores.guard import read_guarded
 
         at = now_ms()
         with stores.database.transaction() as connection:
             checks = [each.check for each in read_guarded(connection)]
-        late = [check.deal_id for check in checks if unwatched_for(check, at) > settings.check_within_seconds * 1000]
+        late = [check.deal_id for check in checks if not is_watched(check, at, settings.check_within_seconds * 1000)]
         return dg.AssetCheckResult(passed=not late, metadata=check_metadata(len(checks), late))
 
     return stops_watched

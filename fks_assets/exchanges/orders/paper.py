@@ -61,6 +61,10 @@ class PaperVenue:
         """Let the resting orders of a market live through a candle that began then, or a single price; return what executed."""
         return self._book.advance(market, quote, began_ms=began_ms)
 
+    def would_execute(self, market: Market, quote: Quote) -> bool:
+        """Return whether a resting order of a market would execute by a quote; nothing does."""
+        return self._book.would_execute(market, quote)
+
     async def __aenter__(self) -> Self:
         return self
 

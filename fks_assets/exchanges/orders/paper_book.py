@@ -151,6 +151,10 @@ class PaperBook:
                 self._live_through(each, quote)
         return self.fills[before:]
 
+    def would_execute(self, market: Market, quote: Quote) -> bool:
+        """Return whether a resting order of a market would execute, or its stop trigger, at a single price or in a candle."""
+        return any(self._event(each, quote)[0] is not None for each in self.resting.values() if each.order.market == market)
+
     def slipped(self, order: VenueOrder, price: float, volume: float) -> Decimal:
         """Return the price of a market order, as in the backtest. Raises ExchangeUnavailable for a price that is none."""
         if not price > 0.0:
@@ -164,7 +168,8 @@ class PaperBook:
             market_price(price, direction, quantity, volume, part, costs.impact, costs.impact_limit, float(tick), float(parts))
         )
 
-    def _live_through(self, each: Resting, quote: Quote) -> None:
+    def _event(self, each: Resting, quote: Quote) -> tuple[VenueOrder | None, float]:
+        """Return which order of a pair, or alone, comes to execute in a candle, and at which price; None where none does."""
         both = [each, *self._pair_of(each)]
         stop = next((one.order for one in both if one.order.type in STOPS), None)
         target = next((one.order for one in both if one.order.type not in STOPS), None)
@@ -176,8 +181,11 @@ class PaperBook:
             *(stop_level, stop_level, target_level),
             False,
         )
-        order = stop if event == STOPPED else target
-        if event == HELD or order is None:
+        return (None if event == HELD else stop if event == STOPPED else target), price
+
+    def _live_through(self, each: Resting, quote: Quote) -> None:
+        order, price = self._event(each, quote)
+        if order is None:
             return
         if order.type is OrderType.LIMIT:
             self._execute(order, order.price or ZERO, quote.at_ms, is_maker=True)

@@ -67,7 +67,7 @@ def refuse_if_halted(connection: sa.Connection, account: str, deal_id: int | Non
     """Raise Denied, with the halt's reason, if desk, account, strategy or market is halted at a time."""
     strategy = connection.scalar(_STRATEGY, {"deal_id": deal_id})
     named = [(HaltScope.DESK, ""), (HaltScope.ACCOUNT, account), (HaltScope.STRATEGY, strategy), (HaltScope.MARKET, market.key)]
-    for halt in in_force(connection, named, at_ms=at_ms):
+    for halt in in_force(connection, named, account=account, at_ms=at_ms):
         raise Denied(str(halt))
 
 

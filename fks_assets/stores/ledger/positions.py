@@ -157,6 +157,10 @@ _DUST = sa.text(f"""
     UPDATE positions p SET dust_quantity = dust_quantity + :quantity, closed_at = {moment(":at")}, updated_at = {moment(":at")}
     WHERE deal_id = :deal_id RETURNING {_COLUMNS}
 """)  # noqa: S608 - constants only
+_OVER = sa.text("""
+    SELECT count(*), coalesce(sum(sold_sum - bought_sum - fees_quote), 0) FROM positions
+    WHERE account = :account AND closed_at IS NOT NULL
+""")
 _FEES = sa.text("""
     SELECT f.fee_currency, sum(f.fee) FROM orders o JOIN fills f ON f.order_id = o.id
     WHERE o.deal_id = :deal_id AND f.fee <> 0 GROUP BY f.fee_currency ORDER BY f.fee_currency COLLATE "C"
@@ -208,6 +212,13 @@ def read_positions(
     }
     with reading(source) as connection:
         return [_position(row) for row in connection.execute(_SELECT, values)]
+
+
+def closed_result(source: Database | sa.Connection, account: str) -> tuple[int, Decimal]:
+    """Return how many positions of an account are over, and what they brought together: the exact sum of their `pnl`."""
+    with reading(source) as connection:
+        count, brought = connection.execute(_OVER, {"account": account}).one()
+        return count, brought
 
 
 def mark(connection: sa.Connection, prices: Mapping[Market, Decimal], *, at_ms: int) -> None:

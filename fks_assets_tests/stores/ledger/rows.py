@@ -281,6 +281,8 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("scope_known", {"scope": "world", "name": "x"}),
         ("name_of_scope", {"name": "main"}),
         ("name_of_scope", {"scope": "account"}),
+        ("account_of_a_part", {"account": "main"}),
+        ("account_of_a_part", {"account": "main", "scope": "account", "name": "main"}),
         ("until_of_a_halt", {"halted": False, "until": T}),
         ("reason_has_words", {"reason": ""}),
         ("changed_by_someone", {"changed_by": ""}),
