@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST ?= $(BIN)/python -m pytest
-WORKERS ?= 3
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help up down test nightly bench lint lock clean install
@@ -19,11 +19,11 @@ down: $(STAMP) ## stop the desk
 	@exec $(BIN)/fks down
 
 test: $(STAMP) ## run all tests but the nightly ones
-	@scripts/install-chromium
+	@scripts/prepare-tests $(BIN)/python
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 nightly: $(STAMP) ## run the tests that take minutes
-	@scripts/install-chromium
+	@scripts/prepare-tests $(BIN)/python
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m nightly
 	@RANDOM_TESTS=1 $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder fks_assets_tests/{quant,stores,orders,security,imports,guarding,simulator}
 

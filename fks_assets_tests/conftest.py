@@ -34,26 +34,43 @@ _MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 4 * 2**30
 _LONGEST = (
     "stores/ledger/test_ledger_machine.py",
     "supervisor/test_whole_desk.py",
-    "stores/ledger/test_concurrent_books.py",
-    "quant/strategies/test_certificate.py",
     "guarding/test_iranian_stops.py",
-    "orders/test_crashes.py",
+    "scenarios/test_faults_at_the_desk.py",
+    "quant/strategies/test_certificate.py",
     "scenarios/test_ninety_days.py",
-    "scenarios/test_ideas_at_the_desk.py",
-    "supervisor/test_processes.py",
     "web/test_web_ui.py",
-    "guarding/test_stops_at_the_exchange.py",
+    "guarding/test_faults_at_the_exchange.py",
     "trading/test_trading_assets.py",
-    "simulator/test_trading_properties.py",
+    "supervisor/test_processes.py",
+    "stores/ledger/test_concurrent_books.py",
+    "scenarios/test_ideas_at_the_desk.py",
+    "scenarios/test_real_candles.py",
+)
+_LONG = (
+    "scenarios",
+    "trading",
+    "guarding",
+    "portfolio",
+    "orders",
+    "assets",
+    "security",
+    "supervisor",
+    "notify",
+    "exchanges",
+    "stores",
 )
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; the order within a file stays."""
-    tests = Path(__file__).parent
-    place = {tests / name: number for number, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+    """Put the longest files first, then the folders of long ones; the order within a file stays."""
+    place = {name: number for number, name in enumerate((*_LONGEST, *_LONG))}
+
+    def place_of(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent)
+        return place.get(path.as_posix(), place.get(path.parts[0], len(place)))
+
+    items.sort(key=place_of)
 
 
 @pytest.fixture(scope="session")
