@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -89,6 +89,25 @@ def postgres_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     embedded.stop(home)
     if home.parent == _MEMORY:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_are_read_once() -> Iterator[None]:
+    """Every Dagster instance of a test reads all of Dagster's migrations anew, to note that its empty database needs none."""
+    from alembic.util import pyfiles
+
+    read, known = pyfiles.load_module_py, dict[str, Any]()
+
+    def read_once(module_id: str, path: str | os.PathLike[str]) -> Any:
+        if Path(path).parent.name != "versions":
+            return read(module_id, path)
+        if str(path) not in known:
+            known[str(path)] = read(module_id, path)
+        return known[str(path)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyfiles, "load_module_py", read_once)
+        yield
 
 
 def _in_memory() -> Path | None:

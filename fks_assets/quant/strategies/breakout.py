@@ -9,7 +9,7 @@ from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import ema_lookback, wilder_lookback
 from fks_assets.quant.strategies.base import BUY, SELL, Parameters, SignalColumns, Strategy
 from fks_assets.quant.strategies.columns import Columns
-from fks_assets.quant.strategies.rules import Rule, above, begins, decide, longest, require_order
+from fks_assets.quant.strategies.rules import Rule, begins, decide, longest, require_order, sides
 
 BREAKOUT_CONFIDENCE = 0.8
 MOMENTUM_CONFIDENCE = 0.7
@@ -68,7 +68,7 @@ class Breakout(Strategy[BreakoutParameters]):
         wanted, close, columns = self.parameters, candles.close, Columns(candles, indicators)
         fast, slow, rsi = columns.ema(wanted.ema_fast), columns.ema(wanted.ema_slow), columns.rsi(wanted.rsi_period)
         busy = columns.volume_ratio(wanted.volume_period) > wanted.volume_ratio
-        rising, falling = above(fast, slow, close), above(slow, fast, close)
+        rising, falling = sides(fast, slow, close)
         buy = (close > columns.highest_before(wanted.lookback)) & rising & (rsi < wanted.rsi_high) & busy
         sell = (close < columns.lowest_before(wanted.lookback)) & falling & (rsi > wanted.rsi_low) & busy
         rules = [
@@ -83,5 +83,4 @@ class Breakout(Strategy[BreakoutParameters]):
                 Rule(up, BUY, MOMENTUM_CONFIDENCE, "Momentum + EMA cross up"),
                 Rule(down, SELL, MOMENTUM_CONFIDENCE, "Momentum + EMA cross down"),
             ]
-        stop, target = close * (wanted.stop_loss_percent / 100), close * (wanted.take_profit_percent / 100)
-        return decide(rules, NO_SIGNAL).at_distance(close, stop, target)
+        return decide(rules, NO_SIGNAL).at_parts(close, wanted.stop_loss_percent / 100, wanted.take_profit_percent / 100)

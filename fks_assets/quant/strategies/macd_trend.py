@@ -9,7 +9,7 @@ from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import macd_lookback, wilder_lookback
 from fks_assets.quant.strategies.base import BUY, SELL, SignalColumns, Strategy
 from fks_assets.quant.strategies.columns import Columns
-from fks_assets.quant.strategies.rules import AtrExits, Rule, above, begins, decide, longest, require_order
+from fks_assets.quant.strategies.rules import AtrExits, Rule, above, begins, decide, longest, require_order, sides
 
 CONFIDENCE = 0.7
 NO_SIGNAL = "no cross of MACD with the trend"
@@ -51,7 +51,7 @@ class MacdTrend(Strategy[MacdTrendParameters]):
         wanted, close, columns = self.parameters, candles.close, Columns(candles, indicators)
         macd, signal = columns.macd(wanted.macd_fast, wanted.macd_slow, wanted.macd_signal)
         trend, moves = columns.sma(wanted.trend_period), ~columns.stands_still()
-        up, down = begins(above(macd, signal, close)) & moves, begins(above(signal, macd, close)) & moves
+        up, down = (begins(rows) & moves for rows in sides(macd, signal, close))
         rules = (
             Rule(up & above(close, trend, close), BUY, CONFIDENCE, "MACD rises above its signal in an uptrend"),
             Rule(down & above(trend, close, close), SELL, CONFIDENCE, "MACD falls below its signal in a downtrend"),

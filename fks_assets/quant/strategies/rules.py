@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fks_assets.quant.indicators import WARMUP_ROWS
-from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns, scattered
+from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns, SparseColumns, scattered
 
 # Sums of prices differ in their last digits with the candle they begin at; two of a tick's size differ by far more.
 MARGIN = 1e-9
@@ -39,10 +39,17 @@ class Decision:
 
     def at_distance(self, close: np.ndarray, stop: np.ndarray, target: np.ndarray) -> SignalColumns:
         """Return the signals with a stop and a target so far from the close, on the losing and the winning side."""
-        rows = self.rows
-        price, side = close[rows], self.action[rows]
-        levels = price - side * stop[rows], price + side * target[rows]
-        return self.at(*(scattered(len(close), rows, level, np.nan) for level in levels))
+        return self._at(close, stop[self.rows], target[self.rows])
+
+    def at_parts(self, close: np.ndarray, stop: float, target: float) -> SignalColumns:
+        """Return the signals with a stop and a target at these fractions of the close from it."""
+        price = close[self.rows]
+        return self._at(close, price * stop, price * target)
+
+    def _at(self, close: np.ndarray, stop: np.ndarray, target: np.ndarray) -> SignalColumns:
+        price, side = close[self.rows], self.action[self.rows]
+        levels = (scattered(len(close), self.rows, level, np.nan) for level in (price - side * stop, price + side * target))
+        return SparseColumns(self.action, self.confidence, *levels, self.reason_codes, self.reasons, self.rows)
 
 
 class AtrExits(Parameters):
@@ -73,6 +80,9 @@ def decide(rules: Sequence[Rule], otherwise: str) -> Decision:
         codes[np.flatnonzero(rules[place].rows)] = place
     rows = np.flatnonzero(codes != len(rules))
     chosen = codes[rows]
+    # A rule that says HOLD decides, but does not act.
+    acts = np.array([rule.side for rule in rules])[chosen] != HOLD
+    rows, chosen = (rows, chosen) if acts.all() else (rows[acts], chosen[acts])
     return Decision(
         rows,
         scattered(length, rows, np.array([rule.side for rule in rules], np.int8)[chosen], HOLD, np.int8),
@@ -85,6 +95,12 @@ def decide(rules: Sequence[Rule], otherwise: str) -> Decision:
 def above(first: np.ndarray, second: np.ndarray, price: np.ndarray) -> np.ndarray:
     """Return where `first` is above `second` by more than a billionth of the price, so by more than rounding."""
     return first - second > MARGIN * price
+
+
+def sides(first: np.ndarray, second: np.ndarray, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where `first` is above `second`, and where it is below, both as `above` means it."""
+    apart, margin = first - second, MARGIN * price
+    return apart > margin, apart < -margin
 
 
 def begins(rows: np.ndarray) -> np.ndarray:
