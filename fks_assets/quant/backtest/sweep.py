@@ -64,7 +64,7 @@ def sweep(
 
     `signals_of` judges the series for a combination; those for which `shared` returns the same value have the same signals, and
     are judged once for each part of them that a worker takes. `rules_of` says how a combination trades (default: LegRules()).
-    Both are called from the worker threads.
+    Both are called from the caller's thread and from those of the other workers.
     """
     if not 1 <= workers <= MOST_WORKERS:
         raise InvalidInput(f"workers must be from 1 to {MOST_WORKERS}, was {workers}")
@@ -76,13 +76,23 @@ def sweep(
     work = partial(
         _run_part, series, market, _daily_rows(market), book, strategy, combinations, signals_of, rules_of or _default, figures
     )
-    parts = list(_parts(combinations, shared, workers))
-    if workers == 1:
-        for rows in parts:
-            work(rows)
-    else:
-        with ThreadPoolExecutor(workers) as threads:
-            list(threads.map(work, parts))
+    left = iter(_parts(combinations, shared, workers))
+
+    def work_off() -> None:
+        # Whoever is ready takes the next part; an error leaves none to the others.
+        try:
+            for rows in left:
+                work(rows)
+        except BaseException:
+            for _ in left:
+                pass
+            raise
+
+    with ThreadPoolExecutor(max(1, workers - 1)) as threads:
+        others = [threads.submit(work_off) for _ in range(workers - 1)]
+        work_off()
+    for other in others:
+        other.result()
     return SweepResult(tuple(combinations), {name: figures[:, place] for place, name in enumerate(FIGURES)})
 
 

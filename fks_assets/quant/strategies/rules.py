@@ -77,7 +77,7 @@ def decide(rules: Sequence[Rule], otherwise: str) -> Decision:
     length = len(rules[0].rows)
     codes = np.full(length, len(rules), np.int16)
     for place in reversed(range(len(rules))):
-        codes[np.flatnonzero(rules[place].rows)] = place
+        np.putmask(codes, rules[place].rows, place)
     rows = np.flatnonzero(codes != len(rules))
     chosen = codes[rows]
     # A rule that says HOLD decides, but does not act.

@@ -78,3 +78,18 @@ def test_memory_does_not_grow_with_the_number_of_combinations():
 def test_the_number_of_workers_is_bounded():
     with pytest.raises(InvalidInput, match="workers must be from 1 to 256, was 0"):
         sweep(WHERE, COMBINATIONS, signals_of, workers=0)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_an_error_of_one_combination_ends_the_sweep(workers):
+    asked = []
+
+    def fails(combination):
+        asked.append(combination)
+        if combination == 0:
+            raise InvalidInput("combination 0 is no good")
+        return signals_of(COMBINATIONS[0])
+
+    with pytest.raises(InvalidInput, match="combination 0 is no good"):
+        sweep(WHERE, list(range(500)), fails, book=BOOK, workers=workers)
+    assert len(asked) < 250
