@@ -10,7 +10,7 @@ from fks_assets.notify.outcome import Result
 from fks_assets.redaction import redacted
 
 KIND = "watchdog"
-# Shorter ones, such as a restart, are waited out; and the part of `fks up` that sends is replaced after a minute of silence.
+# Shorter ones, such as a restart, are waited out.
 OUTAGE_SECONDS, AGAIN_SECONDS = 30.0, 60.0
 
 
