@@ -47,13 +47,6 @@ class SignalColumns:
         return self.reasons[int(self.reason_codes[row])]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SparseColumns(SignalColumns):
-    """Columns that hold nothing outside `rows` (int64, those that act): no confidence and no prices."""
-
-    rows: np.ndarray
-
-
 class Strategy(ABC, Generic[P]):
     """A strategy with its parameters. A subclass states its rules in its docstring and may not replace `evaluate`."""
 
@@ -130,7 +123,7 @@ def _require_sound(judged: SignalColumns, rows: int, name: str) -> None:
         if not isinstance(values, np.ndarray) or values.shape != (rows,) or values.dtype.kind not in "if":
             kind = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
             raise InvalidInput(f"strategy {name}: judge gave {column} as {kind}; it must be numbers, one for each of {rows} rows")
-    rows = _acting(judged)
+    rows = np.flatnonzero(judged.action != HOLD)
     side, confidence, codes = judged.action[rows], judged.confidence[rows], judged.reason_codes
     unknown = (
         np.flatnonzero((codes < 0) | (codes >= len(judged.reasons))) if len(codes) and _beyond(codes, judged.reasons) else []
@@ -148,10 +141,6 @@ def _beyond(codes: np.ndarray, reasons: tuple[str, ...]) -> bool:
     return not (codes.min() >= 0 and codes.max() < len(reasons))
 
 
-def _acting(judged: SignalColumns) -> np.ndarray:
-    return judged.rows if isinstance(judged, SparseColumns) else np.flatnonzero(judged.action != HOLD)
-
-
 def _silence(rows: int) -> SignalColumns:
     nowhere = np.full(rows, np.nan)
     reasons = (TOO_LITTLE_HISTORY,) if rows else ()
@@ -159,7 +148,7 @@ def _silence(rows: int) -> SignalColumns:
 
 
 def _restrict(judged: SignalColumns, close: np.ndarray, ready: np.ndarray) -> SignalColumns:
-    rows = _acting(judged)
+    rows = np.flatnonzero(judged.action != HOLD)
     action, stop, target, price = (column[rows] for column in (judged.action, judged.stop, judged.target, close))
     with np.errstate(invalid="ignore"):
         losing, winning = action * (price - stop), action * (target - price)
@@ -171,8 +160,6 @@ def _restrict(judged: SignalColumns, close: np.ndarray, ready: np.ndarray) -> Si
     codes[rows[heard & ~priced]] = len(judged.reasons) + 1
     np.putmask(codes, ~ready, len(judged.reasons))
     codes, reasons = _only_used(codes, (*judged.reasons, TOO_LITTLE_HISTORY, NO_STOP_OR_TARGET))
-    if isinstance(judged, SparseColumns) and len(acting) == len(rows):
-        return SignalColumns(judged.action, judged.confidence, judged.stop, judged.target, codes, reasons)
     return SignalColumns(
         scattered(len(ready), acting, action[acts], HOLD, np.int8),
         scattered(len(ready), acting, judged.confidence[acting], 0.0),

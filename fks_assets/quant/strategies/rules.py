@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fks_assets.quant.indicators import WARMUP_ROWS
-from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns, SparseColumns, scattered
+from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns, scattered
 
 # Sums of prices differ in their last digits with the candle they begin at; two of a tick's size differ by far more.
 MARGIN = 1e-9
@@ -49,7 +49,7 @@ class Decision:
     def _at(self, close: np.ndarray, stop: np.ndarray, target: np.ndarray) -> SignalColumns:
         price, side = close[self.rows], self.action[self.rows]
         levels = (scattered(len(close), self.rows, level, np.nan) for level in (price - side * stop, price + side * target))
-        return SparseColumns(self.action, self.confidence, *levels, self.reason_codes, self.reasons, self.rows)
+        return self.at(*levels)
 
 
 class AtrExits(Parameters):
@@ -80,9 +80,6 @@ def decide(rules: Sequence[Rule], otherwise: str) -> Decision:
         np.putmask(codes, rules[place].rows, place)
     rows = np.flatnonzero(codes != len(rules))
     chosen = codes[rows]
-    # A rule that says HOLD decides, but does not act.
-    acts = np.array([rule.side for rule in rules])[chosen] != HOLD
-    rows, chosen = (rows, chosen) if acts.all() else (rows[acts], chosen[acts])
     return Decision(
         rows,
         scattered(length, rows, np.array([rule.side for rule in rules], np.int8)[chosen], HOLD, np.int8),

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 
-# The smallest of the compiled functions: the whole engine takes half a minute to compile, and what is said here is said of each.
+import pytest
+
+# The smallest of the compiled functions by day: the whole engine takes half a minute to compile.
 GATHER = """
 import numpy as np
 from fks_assets.quant.backtest.gathering import gather
@@ -20,7 +22,7 @@ from fks_assets_tests.quant.backtest.books import book, candles, free
 from fks_assets.quant.backtest.engine import run_backtest
 run = lambda: run_backtest(book(candles([(100, 101, 99, 100)] * 3), {0: (1, 95.0, 110.0)}, free()))
 from fks_assets.quant.backtest.kernel import simulate
-print(len(run().trades), sum(simulate.stats.cache_hits.values()))
+print(len(run().trades), sum(simulate.stats.cache_hits.values()), simulate._cache.cache_path)
 """
 
 
@@ -33,7 +35,8 @@ def run(script: str, **environment: str) -> list[str]:
     return answer.stdout.split()
 
 
-def test_a_second_process_loads_what_the_first_compiled_also_from_a_read_only_installation(tmp_path):
+@pytest.mark.parametrize("script", [GATHER, pytest.param(SIMULATE, marks=pytest.mark.nightly)], ids=["gather", "simulate"])
+def test_a_second_process_loads_what_the_first_compiled_also_from_a_read_only_installation(tmp_path, script):
     """The directory of the package is stood in for by a file, into which nobody can write, not even root: the code goes to the
     user's cache directory. Where NUMBA_CACHE_DIR says, it is loaded from there.
     """
@@ -43,7 +46,7 @@ def test_a_second_process_loads_what_the_first_compiled_also_from_a_read_only_in
 from pathlib import Path
 from fks_assets.quant.backtest import compiled
 compiled._PACKAGE = Path({str(blocked)!r})
-{GATHER}"""
+{script}"""
     first, second = (run(script, XDG_CACHE_HOME=str(tmp_path / "cache")) for _ in range(2))
     kept = tmp_path / "cache" / "fks_assets"
     assert first[0] == second[0] == "1"
