@@ -22,6 +22,7 @@ from fks_assets.quant.strategies.base import (
     Strategy,
 )
 from fks_assets.quant.strategies.registry import STRATEGIES, create_strategy, settings_hash
+from fks_assets.quant.strategies.rules import Rule, decide
 from fks_assets.quant.timeframes import month_window, months_between
 from fks_assets_tests.quant.judging import judged
 from fks_assets_tests.quant.series import joined, of_closes, recorded, synthetic
@@ -222,6 +223,22 @@ def test_what_is_no_sound_judgement_is_refused_by_column_and_value(changes, mess
     with pytest.raises(InvalidInput, match=f"strategy absurd: judge gave {message}") as caught:
         judged(Unsound(90.0, 110.0), of_closes(np.full(WARMUP_ROWS + 2, 100.0)))
     assert "\n" not in str(caught.value)
+
+
+def test_columns_changed_after_the_rules_decided_are_looked_at_like_any_others():
+    """It acts where no rule held, so too early and without a stop or a target."""
+
+    class Tampering(Absurd):
+        def judge(self, candles, indicators):
+            rows = np.zeros(len(candles), np.bool_)
+            rows[-1] = True
+            decided = decide([Rule(rows, BUY, 1.0, "the last one")], "nothing").at_parts(candles.close, 0.1, 0.1)
+            decided.action[:], decided.confidence[:] = BUY, 1.0
+            return decided
+
+    signals = judged(Tampering(90.0, 110.0), of_closes(np.full(WARMUP_ROWS + 5, 100.0)))
+    assert np.flatnonzero(signals.action).tolist() == [WARMUP_ROWS + 4]
+    assert np.flatnonzero(signals.confidence).tolist() == np.flatnonzero(np.isfinite(signals.stop)).tolist() == [WARMUP_ROWS + 4]
 
 
 def test_nobody_is_asked_about_candles_without_enough_history():
