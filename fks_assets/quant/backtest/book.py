@@ -13,6 +13,8 @@ from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.strategies.base import SignalColumns
 from fks_assets.quant.timeframes import Timeframe
 
+COLUMNS = ("open_time", *OHLCV_COLUMNS)
+TIME_KIND, PRICE_KIND = np.dtype(np.int64), np.dtype(np.float64)
 MOST_NAMES = 32_767
 # No market trades outside these; money reckoned from anything between them stays far inside what a float can hold.
 LOWEST_PRICE, HIGHEST = 1e-30, 1e30
@@ -47,7 +49,7 @@ class MarketSeries:
 
     `rules` hold from their `valid_from` on (the first also before that); none means no tick, lot or smallest order. `costs`
     go before the book's. `finer` are candles of a smaller timeframe for the tie rule "finer". `close_time` int64 UTC ms, one a
-    candle, is known then.
+    candle, is known then. `columns` and `finer_columns` are open_time, open, high, low, close and volume as the kernel reads them.
     """
 
     market: str
@@ -57,13 +59,17 @@ class MarketSeries:
     costs: Costs | None = None
     funding: Funding | None = None
     finer: Candles | None = None
+    columns: tuple[np.ndarray, ...] = field(init=False, repr=False)
+    finer_columns: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
     close_time: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        closes = check_candles(self.candles, self.timeframe.milliseconds, f"{self.market} {self.timeframe}")
+        columns, closes = check_candles(self.candles, self.timeframe.milliseconds, f"{self.market} {self.timeframe}")
+        object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "close_time", closes)
         if self.finer is not None:
-            check_candles(self.finer, 1, f"{self.market} finer candles")
+            columns, _ = check_candles(self.finer, 1, f"{self.market} finer candles")
+            object.__setattr__(self, "finer_columns", columns)
         starts = [rules.valid_from for rules in self.rules]
         if len(starts) > 1 and (None in starts or any(b <= a for a, b in itertools.pairwise(starts))):  # type: ignore[operator]
             raise InvalidInput(f"{self.market}: rules must ascend by valid_from, were {starts}")
@@ -139,26 +145,24 @@ def single(
     return Book((Leg(strategy, series, signals, rules or LegRules()),), book or BookRules())
 
 
-def check_candles(candles: Candles, step_ms: int, name: str) -> np.ndarray:
-    """Return when each candle closes, a step after it opens. Raises InsufficientData for no candles, InvalidInput unless they are
-    sorted, within bounds and at least a step apart.
+def check_candles(candles: Candles, step_ms: int, name: str) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Return the columns, read-only, and when each candle closes, a step after it opens. Raises InsufficientData for no candles,
+    InvalidInput unless they are sorted, within bounds and at least a step apart.
     """
     if not len(candles):
         raise InsufficientData(f"{name}: there are no candles")
-    columns = [getattr(candles, column) for column in OHLCV_COLUMNS]
-    times = candles.open_time
-    for column, values in (("open_time", times), *zip(OHLCV_COLUMNS, columns, strict=True)):
-        kind = np.int64 if column == "open_time" else np.float64
-        if values.dtype != kind or values.shape != times.shape or values.ndim != 1:
-            raise InvalidInput(
-                f"{name}: {column} is {values.dtype} of shape {values.shape}; it must be {kind.__name__}, one a candle"
-            )
+    columns = tuple(read_only(getattr(candles, column)) for column in COLUMNS)
+    rows = columns[0].shape
+    for column, values in zip(COLUMNS, columns, strict=True):
+        kind = TIME_KIND if values is columns[0] else PRICE_KIND
+        if values.dtype != kind or values.shape != rows or values.ndim != 1:
+            raise InvalidInput(f"{name}: {column} is {values.dtype} of shape {values.shape}; it must be {kind}, one a candle")
     from fks_assets.quant.backtest.checking import broken
 
-    closes = np.empty(len(times), np.int64)
-    if broken(*map(read_only, (times, *columns)), step_ms, LOWEST_PRICE, HIGHEST, closes):
+    closes = np.empty(rows, np.int64)
+    if broken(*columns, step_ms, LOWEST_PRICE, HIGHEST, closes):
         _refuse(candles, step_ms, name)
-    return read_only(closes)
+    return columns, read_only(closes)
 
 
 def _refuse(candles: Candles, step_ms: int, name: str) -> None:

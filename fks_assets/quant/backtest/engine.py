@@ -40,31 +40,24 @@ def run_backtest(book: Book) -> BacktestResult:
 
 
 class Run:
-    """The records that one pass writes. They can be used again for the next pass over the same market, as sweeps do."""
+    """The records that a pass writes."""
 
     def __init__(self, book: Book, market: Market, legs: np.ndarray, partials: np.ndarray, *, only_figures: bool = False) -> None:
         self.book, self.market, self.partials = book, market, partials
         most = int(legs["signals_end"][-1])
         exits = 1 + max(len(leg.rules.partial_exits) for leg in book.legs)
         bars = len(market.bar_time)
-        self.states = np.zeros(len(legs), layout.STATE)
-        self.strategies = np.zeros(len(book.strategies), layout.STRATEGY)
-        self.account = np.zeros(1, layout.ACCOUNT)
+        self.states, self.strategies, self.account = _beginning(book, market, legs)
         self.refused = np.zeros((len(legs), len(Refusal)), np.int64)
         self.equity = np.empty(bars)
         self.exposure = np.empty(0 if only_figures else bars)
         self.trades = np.empty(most * exits, layout.TRADE)
         self.orders = np.empty(0 if only_figures else most * (exits + 1), layout.ORDER)
 
-        self.beginning = self._beginning(legs)
-
     def simulate(self, signals: Signals, legs: np.ndarray) -> None:
-        """Make one pass from the beginning; what an earlier pass wrote is gone."""
+        """Make the pass, once."""
         from fks_assets.quant.backtest.kernel import simulate
 
-        for record, beginning in self.beginning:
-            record[:] = beginning
-        self.refused.fill(0)
         simulate(*self._arguments(signals, legs))
 
     def simulate_each(self, signals: Signals, each_leg: np.ndarray, daily_rows: np.ndarray, figures: np.ndarray) -> None:
@@ -75,7 +68,7 @@ class Run:
         from fks_assets.quant.backtest.passes import simulate_each
 
         passes = self._arguments(signals, np.empty(1, layout.LEG))
-        beginnings = (beginning for _, beginning in self.beginning)
+        beginnings = (record.copy() for record in (self.states, self.strategies, self.account))
         simulate_each(*passes, *beginnings, each_leg, self.book.rules.initial_cash, daily_rows, figures)
 
     def _arguments(self, signals: Signals, legs: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -103,25 +96,8 @@ class Run:
             self.orders,
         )
 
-    def _beginning(self, legs: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """Return the records that change in a pass, each with what it begins as."""
-        rules = self.book.rules
-        states, strategies = np.zeros(len(legs), layout.STATE), np.zeros(len(self.strategies), layout.STRATEGY)
-        account = np.zeros(1, layout.ACCOUNT)
-        states["signal"] = legs["signals_first"]
-        states["terms"] = self.market.records["terms_first"][legs["series"]]
-        states["last_trade"] = states["day_end"] = layout.NEVER
-        for record, name in zip(strategies, self.book.strategies, strict=True):
-            budget = rules.budgets.get(name)
-            most = None if budget is None else budget.max_positions
-            record["share"], record["share_low"] = (1.0, 0.0) if budget is None else decimal_pair(budget.share)
-            record["max_positions"] = layout.NO_LIMIT if most is None else most
-        most, cash = rules.max_positions, rules.initial_cash
-        account[0] = (*decimal_pair(cash), cash * layout.DUST, layout.NO_LIMIT if most is None else most, 0, 0, 0, 0)
-        return (self.states, states), (self.strategies, strategies), (self.account, account)
-
     def result(self) -> BacktestResult:
-        """Return what the last pass wrote; the equity curve is not a copy, so after this no other pass may follow."""
+        """Return what the pass wrote; the equity curve is not a copy."""
         book = self.book
         trades, orders = self.trades[: self.account["trades"][0]], self.orders[: self.account["orders"][0]]
         columns = Trades(*map(trades.__getitem__, Trades.__dataclass_fields__))
@@ -145,6 +121,24 @@ class Run:
             )
             for leg, counted, refused in zip(self.book.legs, self.states[COUNTED].tolist(), self.refused.tolist(), strict=True)
         ]
+
+
+def _beginning(book: Book, market: Market, legs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the STATE, STRATEGY and ACCOUNT records that a pass begins as."""
+    rules = book.rules
+    states = np.zeros(len(legs), layout.STATE)
+    states["signal"] = legs["signals_first"]
+    states["terms"] = market.records["terms_first"][legs["series"]]
+    states["last_trade"] = states["day_end"] = layout.NEVER
+    strategies = np.zeros(len(book.strategies), layout.STRATEGY)
+    for record, name in zip(strategies, book.strategies, strict=True):
+        budget = rules.budgets.get(name)
+        most = None if budget is None else budget.max_positions
+        record["share"], record["share_low"] = (1.0, 0.0) if budget is None else decimal_pair(budget.share)
+        record["max_positions"] = layout.NO_LIMIT if most is None else most
+    most, cash = rules.max_positions, rules.initial_cash
+    counts = (layout.NO_LIMIT if most is None else most, 0, 0, 0, 0)
+    return states, strategies, np.array([(*decimal_pair(cash), cash * layout.DUST, *counts)], layout.ACCOUNT)
 
 
 def _sorted(trades: Trades) -> Trades:

@@ -1,4 +1,4 @@
-"""The rows of signals that act, gathered from their columns in one look."""
+"""What signals say in the rows that act, gathered from their columns in one look."""
 
 from math import isfinite
 
@@ -6,14 +6,11 @@ from fks_assets.quant.backtest.compiled import compiled_on_disk
 
 
 @compiled_on_disk
-def gather(action, confidence, stop, target, first_row, rows, sides, confidences, stops, targets):
-    """Write what acts, each row counted from `first_row` on; return whether every action is 1 or -1 with a finite confidence."""
-    place, clear = 0, True
-    for row in range(len(action)):
-        side = action[row]
-        if side != 0:
-            rows[place], sides[place] = first_row + row, side
-            confidences[place], stops[place], targets[place] = confidence[row], stop[row], target[row]
-            clear &= -1 <= side <= 1 and isfinite(confidence[row])
-            place += 1
+def gather(action, confidence, stop, target, rows, sides, confidences, stops, targets):
+    """Write what the columns say in these rows; return whether every action is 1 or -1 with a finite confidence."""
+    clear = True
+    for place in range(len(rows)):
+        row = rows[place]
+        sides[place], confidences[place], stops[place], targets[place] = action[row], confidence[row], stop[row], target[row]
+        clear &= abs(sides[place]) == 1 and isfinite(confidence[row])
     return clear

@@ -8,6 +8,8 @@ come in the order of the book.
 
 from math import inf
 
+import numpy as np
+
 from fks_assets.quant.backtest.compiled import compiled, compiled_on_disk
 from fks_assets.quant.backtest.entering import OPENED, SIDE, enter
 from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding
@@ -55,17 +57,34 @@ def first_bar_from(bar_time, bar, moment):
 
 
 @compiled
-def write_bars(first, end, equity, gross, bar_equity, bar_exposure):
-    """Write the same values into the bars from `first` up to `end`; the exposure only where its column is asked for."""
-    for bar in range(first, end):
-        bar_equity[bar] = equity
-    if len(bar_exposure) == 0:
-        return
-    exposure = 0.0
+def exposure_of(equity, gross):
+    """Return the value of all positions as a multiple of the equity."""
     if gross > 0.0:
-        exposure = gross / equity if equity > 0.0 else inf
-    for bar in range(first, end):
-        bar_exposure[bar] = exposure
+        return gross / equity if equity > 0.0 else inf
+    return 0.0
+
+
+@compiled
+def write_bar(bar, equity, gross, bar_equity, bar_exposure):
+    """Write one bar; the exposure only where its column is asked for."""
+    bar_equity[bar] = equity
+    if len(bar_exposure) > 0:
+        bar_exposure[bar] = exposure_of(equity, gross)
+
+
+@compiled
+def write_bars(first, end, equity, gross, bar_equity, bar_exposure):
+    """Write the same values into the bars from `first` up to `end`, as write_bar does.
+
+    The places are unsigned: a signed one would be asked each time whether it counts from the end, and no two be written at once.
+    """
+    bars = range(np.uint64(first), np.uint64(end))
+    for bar in bars:
+        bar_equity[bar] = equity
+    if len(bar_exposure) > 0:
+        exposure = exposure_of(equity, gross)
+        for bar in bars:
+            bar_exposure[bar] = exposure
 
 
 @compiled
@@ -156,7 +175,7 @@ def coast(
         state.mark = close[row]
         gross = state.quantity * state.mark
         equity = account.cash + (state.stake + state.side * (state.mark - state.entry_price) * state.quantity)
-        write_bars(bar, bar + 1, equity, gross, bar_equity, bar_exposure)
+        write_bar(bar, equity, gross, bar_equity, bar_exposure)
         bar += 1
         while signal < leg.signals_end and signal_row[signal] < row:
             signal += 1
@@ -234,7 +253,7 @@ def simulate(
         if closed:
             equity, gross = equity_of(account, states)
         if bar < len(bar_time) and bar_time[bar] == now:
-            write_bars(bar, bar + 1, equity, gross, bar_equity, bar_exposure)
+            write_bar(bar, equity, gross, bar_equity, bar_exposure)
             bar += 1
 
         entering = 0

@@ -194,5 +194,5 @@ ORDER = np.dtype(
 def read_only(column: np.ndarray) -> np.ndarray:
     """Return the column contiguous and read-only, without a copy where it already is: one type for the kernel, compiled once."""
     view = np.ascontiguousarray(column).view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view

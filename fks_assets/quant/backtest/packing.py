@@ -15,14 +15,14 @@ from fks_assets.quant.backtest.book import Book, Funding, Leg, MarketSeries
 from fks_assets.quant.backtest.layout import read_only
 from fks_assets.quant.backtest.pairs import pair
 from fks_assets.quant.backtest.rules import Costs, LegRules
-from fks_assets.quant.candles import OHLCV_COLUMNS, Candles
+from fks_assets.quant.candles import OHLCV_COLUMNS
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.sizing import KINDS
 from fks_assets.quant.strategies.base import SignalColumns
 
 TIES = {"pessimistic": layout.PESSIMISTIC, "optimistic": layout.OPTIMISTIC, "finer": layout.FINER}
 _MINUTE_MS = 60_000
-_NO_TIMES, _NO_PRICES = read_only(np.empty(0, np.int64)), read_only(np.empty(0))
+_NO_CANDLES = tuple(read_only(np.empty(0, kind)) for kind in (np.int64, *(np.float64 for _ in OHLCV_COLUMNS)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +69,8 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
         funding = np.concatenate([_funding_of(each) for each in series])
     return Market(
         series,
-        _joined([each.candles for each in series], ("open_time", *OHLCV_COLUMNS)),
-        _joined([each.finer for each in series if each.finer is not None], ("open_time", "open", "high", "low", "close")),
+        _joined([each.columns for each in series]),
+        _joined([each.finer_columns for each in series if each.finer_columns] or [_NO_CANDLES])[:-1],
         read_only(np.array(records, layout.SERIES)),
         terms[0] if len(terms) == 1 else read_only(np.concatenate(terms)),
         read_only(funding),
@@ -122,20 +122,19 @@ def pack_signals(signals: SignalColumns, first_row: int = 0) -> Signals:
     """Return the rows that act; `first_row` is where the series begins in the joined candles."""
     from fks_assets.quant.backtest.gathering import gather
 
-    action = signals.action
-    if action.dtype != np.int8:
-        _refuse_unclear(signals, np.flatnonzero(action))
-        action = action.astype(np.int8)
-    found = np.count_nonzero(action)
-    packed = Signals(np.empty(found, np.int64), np.empty(found, np.int8), *np.empty((3, found)))
-    given = (read_only(each) for each in (action, signals.confidence, signals.stop, signals.target))
-    if not gather(*given, first_row, packed.row, packed.side, packed.confidence, packed.stop, packed.target):
-        _refuse_unclear(signals, np.flatnonzero(action))
+    rows = np.flatnonzero(signals.action != 0)
+    if signals.action.dtype != np.int8:
+        _refuse_unclear(signals, rows)
+    packed = Signals(rows, np.empty(len(rows), np.int8), *np.empty((3, len(rows))))
+    given = map(read_only, (signals.action.astype(np.int8, copy=False), signals.confidence, signals.stop, signals.target))
+    if not gather(*given, rows, packed.side, packed.confidence, packed.stop, packed.target):
+        _refuse_unclear(signals, rows)
+    rows += first_row
     return packed
 
 
 def _refuse_unclear(signals: SignalColumns, rows: np.ndarray) -> None:
-    for name, clear in (("action", np.abs(signals.action[rows]) <= 1), ("confidence", np.isfinite(signals.confidence[rows]))):
+    for name, clear in (("action", np.abs(signals.action[rows]) == 1), ("confidence", np.isfinite(signals.confidence[rows]))):
         for row in rows[~clear][:1]:
             raise InvalidInput(f"signals: {name} is {getattr(signals, name)[row]} in row {row}; an action is -1, 0 or 1")
 
@@ -199,11 +198,10 @@ def series_of(legs: Sequence[Leg]) -> tuple[MarketSeries, ...]:
     return tuple({id(leg.series): leg.series for leg in legs}.values())
 
 
-def _joined(parts: Sequence[Candles], names: Sequence[str]) -> tuple[np.ndarray, ...]:
-    if not parts:
-        return tuple(_NO_TIMES if name == "open_time" else _NO_PRICES for name in names)
-    columns = [[getattr(part, name) for part in parts] for name in names]
-    return tuple(read_only(column[0] if len(column) == 1 else np.concatenate(column)) for column in columns)
+def _joined(parts: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(read_only(np.concatenate(columns)) for columns in zip(*parts, strict=True))
 
 
 def _bar_times(series: Sequence[MarketSeries]) -> np.ndarray:

@@ -17,14 +17,13 @@ from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import Run
 from fks_assets.quant.backtest.layout import LEG, LEG_RULES
-from fks_assets.quant.backtest.packing import Market, pack_legs, pack_market, pack_signals, rule_values
+from fks_assets.quant.backtest.packing import Market, Signals, pack_legs, pack_market, pack_signals, rule_values
 from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
+from fks_assets.quant.backtest.sharing import SharedWork
 from fks_assets.quant.performance_series import daily_curve
 from fks_assets.quant.strategies.base import SignalColumns
 
 MOST_WORKERS = 256
-# Parts of a group of combinations with the same signals that one thread takes at a time.
-PARTS_A_WORKER = 4
 
 C = TypeVar("C")
 
@@ -63,8 +62,8 @@ def sweep(
     """Return the figures of every combination, the same for any number of workers.
 
     `signals_of` judges the series for a combination; those for which `shared` returns the same value have the same signals, and
-    are judged once for each part of them that a worker takes. `rules_of` says how a combination trades (default: LegRules()).
-    Both are called from the caller's thread and from those of the other workers.
+    are judged once. `rules_of` says how a combination trades (default: LegRules()). Both are called from the caller's thread and
+    from those of the other workers.
     """
     if not 1 <= workers <= MOST_WORKERS:
         raise InvalidInput(f"workers must be from 1 to {MOST_WORKERS}, was {workers}")
@@ -73,24 +72,16 @@ def sweep(
     book = book or BookRules()
     market = pack_market([series], book.costs)
     figures = np.full((len(combinations), len(FIGURES)), np.nan)
-    work = partial(
-        _run_part, series, market, _daily_rows(market), book, strategy, combinations, signals_of, rules_of or _default, figures
-    )
-    left = iter(_parts(combinations, shared, workers))
+    run = partial(_run_part, series, market, _daily_rows(market), book, strategy, combinations, rules_of or _default, figures)
 
-    def work_off() -> None:
-        # Whoever is ready takes the next part; an error leaves none to the others.
-        try:
-            for rows in left:
-                work(rows)
-        except BaseException:
-            for _ in left:
-                pass
-            raise
+    def judge(row: int) -> tuple[SignalColumns, Signals]:
+        columns = signals_of(combinations[row])
+        return columns, pack_signals(columns)
 
+    work = SharedWork(_groups(combinations, shared), judge, workers)
     with ThreadPoolExecutor(max(1, workers - 1)) as threads:
-        others = [threads.submit(work_off) for _ in range(workers - 1)]
-        work_off()
+        others = [threads.submit(work.work_off, run) for _ in range(workers - 1)]
+        work.work_off(run)
     for other in others:
         other.result()
     return SweepResult(tuple(combinations), {name: figures[:, place] for place, name in enumerate(FIGURES)})
@@ -103,13 +94,13 @@ def _run_part(
     book_rules: BookRules,
     strategy: str,
     combinations: Sequence[C],
-    signals_of: Callable[[C], SignalColumns],
     rules_of: Callable[[C], LegRules],
     figures: np.ndarray,
+    judged: tuple[SignalColumns, Signals],
     rows: Sequence[int],
 ) -> None:
-    columns = signals_of(combinations[rows[0]])
-    signals, step = pack_signals(columns), series.timeframe.milliseconds
+    columns, signals = judged
+    step = series.timeframe.milliseconds
     groups: dict[tuple[PartialExit, ...], list[tuple[int, LegRules]]] = {}
     for row in rows:
         rules = rules_of(combinations[row])
@@ -124,20 +115,14 @@ def _run_part(
         figures[[row for row, _ in group]] = found
 
 
-def _parts(combinations: Sequence[C], shared: Callable[[C], Hashable] | None, workers: int) -> Sequence[list[int]]:
-    """Return the rows in parts with the same signals, small enough for all workers to end at about the same time."""
+def _groups(combinations: Sequence[C], shared: Callable[[C], Hashable] | None) -> Sequence[list[int]]:
+    """Return the rows in groups with the same signals."""
     if shared is None:
         return [[row] for row in range(len(combinations))]
     groups: dict[Hashable, list[int]] = {}
     for row, combination in enumerate(combinations):
         groups.setdefault(shared(combination), []).append(row)
-    if workers == 1:
-        return list(groups.values())
-    size = max(1, len(combinations) // (PARTS_A_WORKER * workers))
-    parts = [rows[start : start + size] for rows in groups.values() for start in range(0, len(rows), size)]
-    whole = len(parts) - len(parts) % workers
-    # What is left after equal numbers of parts for all is shared among all.
-    return parts[:whole] + [rows[nth::workers] for rows in parts[whole:] for nth in range(min(workers, len(rows)))]
+    return list(groups.values())
 
 
 def _daily_rows(market: Market) -> np.ndarray:

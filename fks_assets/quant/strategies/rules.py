@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fks_assets.quant.indicators import WARMUP_ROWS
-from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns, scattered
+from fks_assets.quant.strategies.base import HOLD, Parameters, SignalColumns, overwrite, scattered
 
 # Sums of prices differ in their last digits with the candle they begin at; two of a tick's size differ by far more.
 MARGIN = 1e-9
@@ -77,7 +77,7 @@ def decide(rules: Sequence[Rule], otherwise: str) -> Decision:
     length = len(rules[0].rows)
     codes = np.full(length, len(rules), np.int16)
     for place in reversed(range(len(rules))):
-        np.putmask(codes, rules[place].rows, place)
+        overwrite(codes, rules[place].rows, place)
     rows = np.flatnonzero(codes != len(rules))
     chosen = codes[rows]
     return Decision(

@@ -49,6 +49,18 @@ def test_every_row_has_the_figures_of_its_own_backtest(workers, sharing):
             assert column[row] == pytest.approx(np.nan if expected is None else expected, rel=1e-9, nan_ok=True), name
 
 
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_signals_are_judged_once_for_all_that_share_them(workers):
+    judged = []
+
+    def counted(combination):
+        judged.append(combination[:2])
+        return signals_of(combination)
+
+    sweep(WHERE, COMBINATIONS * 5, counted, rules_of=rules_of, shared=lambda each: each[:2], book=BOOK, workers=workers)
+    assert sorted(judged) == sorted({combination[:2] for combination in COMBINATIONS})
+
+
 def test_the_best_row_is_the_first_with_the_highest_figure():
     found = sweep(WHERE, COMBINATIONS, signals_of, rules_of=rules_of, book=BOOK)
     assert found.best("sharpe") == int(np.argmax(found.figures["sharpe"]))
