@@ -11,9 +11,9 @@ J = TypeVar("J")
 class SharedWork(Generic[J]):
     """Groups of rows with one judgement each, handed out in parts that grow smaller, so that all threads end together.
 
-    Judging is Python and runs of a part are not: threads that judge at the same time wait for each other's Python all the time,
-    and one that judges beside another's run costs it nothing. So while there is work for all, one thread judges ahead of need;
-    groups too small to be shared out are judged by whoever is free. No more judgements are held than there are threads.
+    Judging is Python and running a part is not: threads that judge at the same time wait for each other at every step, and one
+    that judges beside another's run costs it nothing. So one thread at a time judges, ahead of need; only groups too small to be
+    shared out are judged by whoever is free. No more judgements wait than there are threads.
     """
 
     def __init__(self, groups: Iterable[list[int]], judge: Callable[[int], J], workers: int) -> None:
@@ -43,13 +43,13 @@ class SharedWork(Generic[J]):
 
     def _take(self) -> tuple[list[int], tuple[J, list[int]] | None]:
         with self._changed:
-            self._changed.wait_for(self._anything)
+            self._changed.wait_for(self._ready)
             if not self._failed and self._groups and self._wanted():
                 self._judging += 1
                 return self._groups.popleft(), None
             return [], self._part() if self._judged and not self._failed else None
 
-    def _anything(self) -> bool:
+    def _ready(self) -> bool:
         too_small = bool(self._groups) and len(self._groups[0]) <= self._workers
         return bool(self._failed or self._judged or not self._judging or too_small)
 
