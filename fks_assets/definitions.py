@@ -84,7 +84,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *(each.schedule for each in scheduled),
             *portfolio.schedules,
         ],
-        sensors=[*repair.sensors, ideas.sensor, *portfolio.sensors, *alerting.sensors],
+        sensors=[*repair.sensors, *ideas.sensors, *portfolio.sensors, *alerting.sensors],
         resources={"stores": stores, "market_data": MarketData(settings, stores), "reports": reports},
         executor=build_executor(settings.executor),
     )

@@ -136,6 +136,7 @@ def test_jobs_hold_the_promised_assets_and_schedules_run_from_the_start(definiti
     assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == {
         "gap_sensor": dg.DefaultSensorStatus.RUNNING,
         "ideas_sensor": dg.DefaultSensorStatus.RUNNING,
+        "ideas_after_failure_sensor": dg.DefaultSensorStatus.RUNNING,
         "deals_sensor": dg.DefaultSensorStatus.RUNNING,
         "orders_sensor": dg.DefaultSensorStatus.RUNNING,
         "positions_sensor": dg.DefaultSensorStatus.RUNNING,

@@ -94,8 +94,10 @@ def _decide(idea_id: int, approved: bool, by: str, note: str, json: bool) -> Non
     from fks_assets.cli.output import print_json
     from fks_assets.stores.trade_ideas import decide_idea
 
-    with _stores().database.transaction() as connection:
-        decided = decide_idea(connection, idea_id, approve=approved, by=by, reason=note, at_ms=now_ms())
+    stores = _stores()
+    most = stores.settings.ideas.max_positions
+    with stores.database.transaction() as connection:
+        decided = decide_idea(connection, idea_id, approve=approved, by=by, reason=note, at_ms=now_ms(), max_positions=most)
     if json:
         print_json(decided.as_document())
     else:

@@ -102,6 +102,10 @@ _SELECT = sa.text(f"""
       AND (CAST(:statuses AS text[]) IS NULL OR status = ANY (CAST(:statuses AS text[])))
     ORDER BY created_at DESC, score DESC, id DESC LIMIT :limit
 """)  # noqa: S608 - constants only
+_STANDING = sa.text("""
+    SELECT count(*) FROM trade_ideas
+    WHERE status = 'approved' AND action = 'BUY' AND expires_at >= to_timestamp(:at / 1000.0)
+""")
 _DECIDE = sa.text("""
     UPDATE trade_ideas SET status = :status, decided_at = to_timestamp(:at / 1000.0), decided_by = :by, decision_reason = :reason
     WHERE id = :id
@@ -185,10 +189,13 @@ def read_ideas(
     return [StoredIdea(row[0], row[1], IdeaStatus(row[2]), *row[3:]) for row in source.execute(_SELECT, values)]
 
 
-def decide_idea(connection: sa.Connection, idea_id: int, *, approve: bool, by: str, reason: str, at_ms: int) -> StoredIdea:
+def decide_idea(
+    connection: sa.Connection, idea_id: int, *, approve: bool, by: str, reason: str, at_ms: int, max_positions: int
+) -> StoredIdea:
     """Approve or reject an open idea in the caller's transaction and return it.
 
-    Raises InvalidInput for an idea that is not there or not open, one to approve that only observes, and an empty `by` or reason.
+    Raises InvalidInput for an idea that is not there or not open, one to approve that only observes or for which there is no
+    place, as `max_positions` approved ones still stand, and an empty `by` or reason.
     """
     for field, text in (("who decides", by), ("the reason", reason)):
         if not text.strip():
@@ -203,6 +210,13 @@ def decide_idea(connection: sa.Connection, idea_id: int, *, approve: bool, by: s
         )
     if approve and found.document["action"] == "BUY" and found.document["entry"] is None:
         raise InvalidInput(f"trade idea {idea_id} is to {found.document['band']}, without an entry: there is nothing to approve")
+    if approve and found.document["action"] == "BUY":
+        standing = connection.execute(_STANDING, {"at": at_ms}).scalar_one()
+        if standing >= max_positions:
+            raise InvalidInput(
+                f"trade idea {idea_id} has no place: {standing} approved ones still stand, at most {max_positions} may "
+                "(ideas.max_positions)"
+            )
     status = IdeaStatus.APPROVED if approve else IdeaStatus.REJECTED
     connection.execute(_DECIDE, {"id": idea_id, "status": status.value, "at": at_ms, "by": by, "reason": reason})
     [decided] = read_ideas(connection, at_ms, ids=[idea_id])

@@ -35,7 +35,7 @@ def decide(
     database: Database, number: int, approve: bool = True, by: str = "Ada", reason: str = "I agree", at: int = ONE
 ) -> StoredIdea:
     with database.transaction() as connection:
-        return decide_idea(connection, number, approve=approve, by=by, reason=reason, at_ms=at)
+        return decide_idea(connection, number, approve=approve, by=by, reason=reason, at_ms=at, max_positions=2)
 
 
 def standing(database: Database, at: int = ONE) -> list[tuple[IdeaStatus, str | None]]:
@@ -154,6 +154,22 @@ def test_what_cannot_be_decided_is_refused_in_one_line(database: Database) -> No
         assert "\n" not in str(caught.value)
     assert standing(database) == [OPEN, OPEN]
     assert decide(database, numbers[ETH.key], approve=False).status is IdeaStatus.REJECTED
+
+
+def test_no_more_ideas_are_approved_than_positions_may_be_held(database: Database) -> None:
+    """S4.19: at most so many positions. An expired one leaves its place; a SELL or a rejected one takes none."""
+    sol, ada, dot = (Market(base, "USDT", "binance") for base in ("SOL", "ADA", "DOT"))
+    save(database, idea(), idea(market=ETH), idea(market=sol), idea(market=ada, action=-1), idea(market=dot))
+    numbers = {each.document["market"].split("-")[0]: each.id for each in read_ideas(database, ONE)}
+    decide(database, numbers["BTC"])
+    decide(database, numbers["ADA"])
+    decide(database, numbers["DOT"], approve=False)
+    decide(database, numbers["ETH"])
+    with pytest.raises(InvalidInput, match=r"has no place: 2 approved ones still stand, at most 2 may \(ideas.max_positions\)"):
+        decide(database, numbers["SOL"])
+    save(database, idea(NOON + 3 * H, market=sol), at=THREE + H)
+    newest = max(each.id for each in read_ideas(database, THREE + H))
+    assert decide(database, newest, at=THREE + H).status is IdeaStatus.APPROVED
 
 
 def test_ideas_are_read_newest_first_and_the_best_of_one_moment_first(database: Database) -> None:

@@ -346,6 +346,25 @@ def test_a_check_that_fails_takes_open_ideas_back(desk: Desk, now: SimpleNamespa
     )
 
 
+def test_one_market_is_evaluated_where_the_run_names_it(desk: Desk, now: SimpleNamespace) -> None:
+    """S4.3, in the web UI: the run configuration names the markets; one that the desk has not is refused in one line."""
+    btc, *_ = markets(desk)
+    job = desk.definitions.resolve_job_def("ideas")
+
+    def ask(name: str) -> dg.ExecuteInProcessResult:
+        config = {"ops": {"trade_ideas": {"config": {"markets": [name]}}}}
+        return job.execute_in_process(
+            run_config=config, instance=desk.instance, tags={"dagster/partition": TODAY}, raise_on_error=False
+        )
+
+    assert ask(btc.key).success
+    assert set(open_ideas(desk.stores, now.ms)) == {"BTC"}
+    refused = ask("XYZ-USDT@binance")
+    assert not refused.success
+    [failure] = [event for event in refused.all_events if event.is_step_failure]
+    assert "markets: market 'XYZ-USDT@binance' is not on this desk; it has BTC-USDT@" in str(failure.event_specific_data)
+
+
 def test_a_past_day_shows_its_last_candle_and_stores_no_idea(desk: Desk, now: SimpleNamespace) -> None:
     assert run(desk, day="2026-03-09", asked=True).success
     [event] = desk.events("trade_ideas")
@@ -354,9 +373,12 @@ def test_a_past_day_shows_its_last_candle_and_stores_no_idea(desk: Desk, now: Si
     assert read_ideas(desk.stores.database, now.ms) == []
 
 
-def test_the_sensor_asks_for_today_after_a_run_of_the_signals_job(desk: Desk) -> None:
-    sensor = desk.definitions.resolve_sensor_def("ideas_sensor")
+@pytest.mark.parametrize(
+    ("name", "ended"), [("ideas_sensor", "PIPELINE_SUCCESS"), ("ideas_after_failure_sensor", "PIPELINE_FAILURE")]
+)
+def test_a_sensor_asks_for_today_after_a_run_of_the_signals_job_however_it_ended(desk: Desk, name: str, ended: str) -> None:
+    sensor = desk.definitions.resolve_sensor_def(name)
     finished = dg.DagsterRun(job_name="signals", run_id="the-run")
-    event = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name="signals")
-    answer = sensor(dg.build_run_status_sensor_context("ideas_sensor", event, desk.instance, finished))
+    event = dg.DagsterEvent(event_type_value=ended, job_name="signals")
+    answer = sensor(dg.build_run_status_sensor_context(name, event, desk.instance, finished))
     assert (answer.partition_key, answer.run_key) == (TODAY, "ideas:the-run")

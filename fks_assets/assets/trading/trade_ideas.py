@@ -17,32 +17,35 @@ from fks_assets.stores.lineage import RecordedInputs, latest_inputs, record_many
 
 if TYPE_CHECKING:
     from fks_assets.assets.trading.evaluation import Evaluation
+    from fks_assets.quant.markets import Market
 
 ASSET = "trade_ideas"
 JOB = "ideas"
 CODE_VERSION = "1"
+ENDED = {"ideas_sensor": dg.DagsterRunStatus.SUCCESS, "ideas_after_failure_sensor": dg.DagsterRunStatus.FAILURE}
 
 
 @dataclass(frozen=True, slots=True)
 class TradeIdeas:
-    """The asset, the job that materialises it, and the sensor that asks for it after each run of the signals job."""
+    """The asset, the job that materialises it, and the sensors that ask for it after each run of the signals job."""
 
     asset: dg.AssetsDefinition
     job: UnresolvedAssetJobDefinition
-    sensor: dg.SensorDefinition
+    sensors: tuple[dg.SensorDefinition, ...]
 
 
 def build_trade_ideas(settings: Settings, signals_job: UnresolvedAssetJobDefinition) -> TradeIdeas:
-    """Return the asset `trade_ideas`, its job, and the sensor that follows the job `signals_job`.
+    """Return the asset `trade_ideas`, its job, and the sensors that follow the job `signals_job`.
 
     Days cannot be in one Dagster job with months of markets, hence a job and a sensor of its own.
     """
     usual = usual_timeframe(settings.timeframes)
 
     class IdeasConfig(dg.Config):
-        """The candles that are evaluated."""
+        """The candles that are evaluated, and the markets (all of the desk if empty)."""
 
         timeframe: str = usual
+        markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
 
     @dg.asset(
         description=(
@@ -68,13 +71,13 @@ def build_trade_ideas(settings: Settings, signals_job: UnresolvedAssetJobDefinit
         from fks_assets.stores.trade_ideas import save_ideas
 
         with final_errors():
-            timeframe = parse_timeframe(config.timeframe)
+            timeframe, markets = parse_timeframe(config.timeframe), _markets(stores, config.markets)
         by_person = asked_by_a_person(context)
         recorded = latest_inputs(stores.database, ASSET, context.partition_keys)
         summaries: dict[str, dict[str, Any]] = {}
         for day in context.partition_keys:
             moment = moment_of(day)
-            found = evaluate_markets(stores, timeframe, at_ms=moment)
+            found = evaluate_markets(stores, timeframe, markets, moment)
             for market, why in found.without.items():
                 context.log.warning(f"{day}: no idea of {market}: {why}")
             content, summaries[day] = found.content_hash, found.summary
@@ -98,26 +101,41 @@ def build_trade_ideas(settings: Settings, signals_job: UnresolvedAssetJobDefinit
         description="The trade ideas of the newest closed candles.",
         tags={"dagster/max_runtime": "300"},
     )
-    return TradeIdeas(trade_ideas, job, _sensor(job, signals_job))
+    return TradeIdeas(trade_ideas, job, tuple(_sensor(job, signals_job, name, status) for name, status in ENDED.items()))
 
 
-def _sensor(job: UnresolvedAssetJobDefinition, signals_job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
-    """Return the sensor that asks for today's ideas after each run of `signals_job`, whichever timeframes it refreshed: the
-    checks of a market may have turned as well.
+def _markets(stores: Stores, named: list[str]) -> list["Market"] | None:
+    from fks_assets.errors import InvalidInput
+    from fks_assets.quant.markets import parse_market
+
+    known = stores.settings.market_list()
+    for market in map(parse_market, named):
+        if market not in known:
+            raise InvalidInput(
+                f"markets: market {market.key!r} is not on this desk; it has {', '.join(each.key for each in known)}"
+            )
+    return [parse_market(each) for each in named] or None
+
+
+def _sensor(
+    job: UnresolvedAssetJobDefinition, signals_job: UnresolvedAssetJobDefinition, name: str, status: dg.DagsterRunStatus
+) -> dg.SensorDefinition:
+    """Return the sensor that asks for today's ideas after each run of `signals_job` that ended so, whichever timeframes it
+    refreshed: the checks of a market may have turned as well, and a run that failed for one market served the others.
     """
 
     @dg.run_status_sensor(
-        name="ideas_sensor",
-        run_status=dg.DagsterRunStatus.SUCCESS,
+        name=name,
+        run_status=status,
         monitored_jobs=[signals_job],
         request_job=job,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Asks for the trade ideas of today after each run of {signals_job.name}.",
+        description=f"Asks for the trade ideas of today after each run of {signals_job.name}: {status.value.lower()}.",
     )
-    def ideas_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+    def sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=f"{JOB}:{context.dagster_run.run_id}", partition_key=day_of(now_ms()))
 
-    return ideas_sensor
+    return sensor
 
 
 def _metadata(stores: Stores, found: "Evaluation") -> dict[str, Any]:
