@@ -48,6 +48,8 @@ class TradeTable:
     funding: np.ndarray
     pnl: np.ndarray
     return_fraction: np.ndarray
+    leg: np.ndarray
+    booked_at: np.ndarray
 
     @classmethod
     def of(cls, trades: Sequence[Trade]) -> "TradeTable":
@@ -72,6 +74,8 @@ class TradeTable:
             funding=nothing,
             pnl=column("pnl"),
             return_fraction=returns,
+            leg=whole["deal"],
+            booked_at=times["closed_at"],
         )
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from fks_assets.errors import InvalidInput
 from fks_assets.quant import performance_statistics as statistics
-from fks_assets.quant.backtest.results import BacktestResult
 from fks_assets.quant.performance_series import (
     CashFlows,
     DailyCurve,
@@ -24,9 +23,8 @@ from fks_assets.quant.performance_series import (
     drawdowns,
     net_flow,
     unit_values,
-    with_base,
 )
-from fks_assets.quant.performance_trades import TradeColumns, time_in_market, trade_figures
+from fks_assets.quant.performance_trades import TradeColumns, bars_with_trades, time_in_market, trade_figures
 
 SHARPE, TOTAL_RETURN_PCT, MAX_DRAWDOWN_PCT, MAX_DRAWDOWN_INTRADAY_PCT, WIN_RATE_PCT = (
     "sharpe",
@@ -171,8 +169,9 @@ def measure(
 
     `time` int64 UTC ms (close times of bars, or those of an account's snapshots) and `equity` are columns of one length; the
     first point is the base of all returns, so put the start capital before the first bar. `exposure` is gross notional over
-    equity at each point. `trades` are those closed in the period. `cash_flows` are taken out of the returns. `hold` is (time ms,
-    price or value) to compare with, taken at the same moments. `risk_free` is a fraction per year.
+    equity at each point; of what was held only between two points the trades tell. `trades` are those closed in the period.
+    `cash_flows` are taken out of the returns. `hold` is (time ms, price or value) to compare with, taken at the same moments.
+    `risk_free` is a fraction per year.
     Raises InsufficientData for an empty curve, InvalidInput with one line for columns that are none, naming row and value.
     """
     time, equity = checked_curve(time, equity)
@@ -193,15 +192,6 @@ def measure(
         **traded,
         **compared,
     )
-
-
-def measure_backtest(
-    result: BacktestResult, start_ms: int, *, hold: tuple[np.ndarray, np.ndarray] | None = None, risk_free: float = 0.0
-) -> Performance:
-    """Return every figure of a backtest, from its initial cash at `start_ms` (the open time of its first candle) on."""
-    time, equity = with_base(start_ms, result.initial_cash, result.equity.time, result.equity.equity)
-    _, exposure = with_base(start_ms, 0.0, result.equity.time, result.equity.exposure)
-    return measure(time, equity, exposure=exposure, trades=result.trades, hold=hold, risk_free=risk_free)
 
 
 def _returns(daily: DailyCurve, risk_free: float) -> dict[str, float | None]:
@@ -259,7 +249,8 @@ def _exposure(time: np.ndarray, exposure: np.ndarray | None, trades: TradeColumn
     held = exposure[1:]
     if not len(held):
         return {}
-    return {"exposure_pct": float((held > 0).mean()) * 100, "average_exposure_pct": float(held.mean()) * 100}
+    inside = held > 0 if trades is None else (held > 0) | bars_with_trades(trades, time)
+    return {"exposure_pct": float(inside.mean()) * 100, "average_exposure_pct": float(held.mean()) * 100}
 
 
 def _trading(daily: DailyCurve, trades: TradeColumns) -> dict[str, Any]:

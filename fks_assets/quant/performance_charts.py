@@ -12,6 +12,7 @@ from fks_assets.quant.candles import Candles
 from fks_assets.quant.charts import price_label
 from fks_assets.quant.performance_series import below_peak, curve_at
 from fks_assets.quant.performance_statistics import DAYS_PER_YEAR, LEAST_SPREAD, value_at_risk
+from fks_assets.quant.performance_trades import trades_counted
 from fks_assets.quant.performance_words import day as day_words
 from fks_assets.quant.performance_words import minute
 from fks_assets.quant.performance_words import price as price_words
@@ -186,7 +187,7 @@ def trades_chart(shown: Candles, trades: Trades, *, width: int = 1080, height: i
     parts += _trade_marks(box, mine, first, last)
     parts += plot.legend(1, 14, [("won", PAGE.gain), ("lost", PAGE.loss)])
     parts.append(plot.text(150, 14, "▲ bought  ▼ sold, line from entry to exit", PAGE.pale))
-    label = f"Candles from {day_words(first)} to {day_words(last)} with {len(mine)} trades"
+    label = f"Candles from {day_words(first)} to {day_words(last)} with {trades_counted(mine)}"
     return plot.svg(parts, width, height, label, PAGE)
 
 

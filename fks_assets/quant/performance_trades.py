@@ -12,7 +12,9 @@ class TradeColumns(Protocol):
     """Closed trades and partial exits as columns of one length, as the backtest's Trades and an account's fills give them.
 
     Times are UTC ms, prices after slippage, fees and funding in the currency of the equity (paid is positive), `pnl` net of all,
-    `return_fraction` pnl over the capital committed to what the row closes.
+    `return_fraction` pnl over the capital committed to what the row closes. `leg` tells apart what one strategy trades of one
+    market at the same time, as in two timeframes; at `booked_at` the exit is over: `exit_time` is when its candle opened, if it
+    is known no better.
     """
 
     market: np.ndarray
@@ -28,6 +30,8 @@ class TradeColumns(Protocol):
     funding: np.ndarray
     pnl: np.ndarray
     return_fraction: np.ndarray
+    leg: np.ndarray
+    booked_at: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,10 +66,10 @@ class TradeFigures:
 
 
 def whole_trades(trades: TradeColumns) -> WholeTrades:
-    """Return one row for each entry: rows of one market, strategy, side and entry time are one trade that was closed in parts."""
+    """Return one row for each entry: rows of one leg, market, strategy, side and entry time are one trade, closed in parts."""
     if not len(trades.pnl):
         return WholeTrades(np.empty(0), np.empty(0))
-    keys = (trades.entry_time, trades.side, trades.strategy, trades.market)
+    keys = (trades.entry_time, trades.side, trades.strategy, trades.market, trades.leg)
     order = np.lexsort(keys)
     changed = np.logical_or.reduce([np.diff(key[order]) != 0 for key in keys])
     first = np.flatnonzero(np.append(True, changed))
@@ -73,6 +77,13 @@ def whole_trades(trades: TradeColumns) -> WholeTrades:
     committed = np.add.reduceat(quantity, first)
     returns = np.add.reduceat(trades.return_fraction[order] * quantity, first) / committed
     return WholeTrades(np.add.reduceat(trades.pnl[order], first), returns)
+
+
+def trades_counted(trades: TradeColumns) -> str:
+    """Return in words how many trades these are, and of how many exits where some were closed in parts."""
+    whole, exits = len(whole_trades(trades).pnl), len(trades.pnl)
+    named = f"{whole:,} trade{'' if whole == 1 else 's'}"
+    return named if exits == whole else f"{exits:,} exits of {named}"
 
 
 def trade_figures(trades: TradeColumns) -> TradeFigures:
@@ -103,11 +114,25 @@ def time_in_market(trades: TradeColumns, start_ms: int, end_ms: int) -> float | 
     """Return the share 0..1 of [start, end) in which at least one trade was open; None for no time at all."""
     if end_ms <= start_ms:
         return None
-    entry, exit_ = np.clip(trades.entry_time, start_ms, end_ms), np.clip(trades.exit_time, start_ms, end_ms)
+    entry, exit_ = np.clip(trades.entry_time, start_ms, end_ms), np.clip(trades.booked_at, start_ms, end_ms)
     order = np.argsort(entry, kind="stable")
     entry, until = entry[order], np.maximum.accumulate(exit_[order])
     begun = np.maximum(entry, np.concatenate(([start_ms], until[:-1]))[: len(until)])
     return float(np.maximum(until - begun, 0).sum()) / (end_ms - start_ms)
+
+
+def bars_with_trades(trades: TradeColumns, time: np.ndarray) -> np.ndarray:
+    """Return for each bar whether a trade was open at any moment in it; a bar is what lies between two `time` (ms).
+
+    An exit inside a candle counts to the candle's close.
+    """
+    first = np.searchsorted(time, trades.entry_time, side="right") - 1
+    end = np.searchsorted(time, trades.booked_at, side="left")
+    # Trades that ended before the first bar or began after the last one are in none.
+    changes = np.zeros(len(time) + 1, np.int64)
+    np.add.at(changes, np.maximum(first, 0), 1)
+    np.add.at(changes, np.maximum(end, np.maximum(first, 0)), -1)
+    return np.cumsum(changes[:-1])[: len(time) - 1] > 0
 
 
 def _mean(values: np.ndarray) -> float | None:

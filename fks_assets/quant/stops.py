@@ -54,15 +54,16 @@ def evaluate_candle(
     stop: float,
     raised_stop: float,
     target: float,
-    favourable_first: bool,
+    optimistic: bool,
 ) -> tuple[int, float, bool]:
-    """Return (HELD, STOPPED or REACHED; the price at which that happens; whether the candle reaches both stop and target).
+    """Return (HELD, STOPPED or REACHED; the price at which that happens; whether the four prices leave that open).
 
     A stop that the open has already passed is filled at the open, otherwise at its level; a target is a resting limit order and
-    gets its level, no better price. Within the candle the price is taken to go from the open to the extreme against the position,
-    to the other extreme, to the close: the pessimistic path. With `favourable_first` the two extremes change places. `stop` holds
-    until the favourable extreme, `raised_stop` after it: what `ratchet` makes of that extreme, or `stop` again where nothing
-    trails.
+    gets its level, no better price. `stop` holds at the open, `raised_stop` is what `ratchet` makes of the favourable extreme, or
+    of the target where that comes before, or `stop` again where nothing trails. In which order the price was where, nobody knows:
+    the candle is a tie if it reaches both stop and target, or if the other extreme is beyond the raised stop. Then the worst of
+    what the four prices allow is taken: the stop, or, where only the raised one is reached, the extreme itself, as the stop may
+    have followed just so far. The best if `optimistic`: the target, the raised stop, or a position that is held.
     """
     if side * (open_ - stop) <= 0.0:
         return STOPPED, open_, False
@@ -71,11 +72,14 @@ def evaluate_candle(
     against, favourable = (low, high) if side > 0 else (high, low)
     touches_stop = side * (against - stop) <= 0.0
     touches_target = side * (favourable - target) >= 0.0
-    both = touches_stop and touches_target
-    if touches_stop and not favourable_first:
-        return STOPPED, stop, both
+    is_raised = side * (favourable - raised_stop) > 0.0 and not side * (raised_stop - stop) <= 0.0
+    touches_raised = is_raised and side * (against - raised_stop) <= 0.0
+    tie = touches_raised or (touches_stop and touches_target)
+    if not optimistic and (touches_stop or touches_raised):
+        return STOPPED, stop if touches_stop else against, tie
     if touches_target:
-        return REACHED, target, both
-    if side * ((against if favourable_first else close) - raised_stop) <= 0.0:
-        return STOPPED, raised_stop, False
-    return HELD, close, False
+        return REACHED, target, tie
+    # Where the price ends is the last of what it must have met.
+    if side * ((against if touches_stop else close) - raised_stop) <= 0.0:
+        return STOPPED, raised_stop, tie
+    return HELD, close, tie

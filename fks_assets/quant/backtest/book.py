@@ -7,7 +7,7 @@ import numpy as np
 
 from fks_assets.errors import InsufficientData, InvalidInput
 from fks_assets.quant.backtest.layout import read_only
-from fks_assets.quant.backtest.rules import BookRules, Costs, LegRules
+from fks_assets.quant.backtest.rules import BookRules, LegRules
 from fks_assets.quant.candles import OHLCV_COLUMNS, PRICE_COLUMNS, Candles
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.strategies.base import SignalColumns
@@ -47,16 +47,15 @@ class Funding:
 class MarketSeries:
     """One market's candles in one timeframe, with what the market asks for.
 
-    `rules` hold from their `valid_from` on (the first also before that); none means no tick, lot or smallest order. `costs`
-    go before the book's. `finer` are candles of a smaller timeframe for the tie rule "finer". `close_time` int64 UTC ms, one a
-    candle, is known then. `columns` and `finer_columns` are open_time, open, high, low, close and volume as the kernel reads them.
+    `rules` hold from their `valid_from` on (the first also before that); none means no tick, lot or smallest order. `finer` are
+    candles of a smaller timeframe for the tie rule "finer". `close_time` int64 UTC ms, one a candle, is known then. `columns` and
+    `finer_columns` are open_time, open, high, low, close and volume, as the kernel reads them.
     """
 
     market: str
     timeframe: Timeframe
     candles: Candles
     rules: tuple[MarketRules, ...] = ()
-    costs: Costs | None = None
     funding: Funding | None = None
     finer: Candles | None = None
     columns: tuple[np.ndarray, ...] = field(init=False, repr=False)
@@ -102,7 +101,10 @@ class Leg:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Book:
-    """Legs over one account. Their order is their priority: at one moment the first ones enter first."""
+    """Legs over one account. Their order is their priority: at one moment the first ones enter first.
+
+    Its money is of one kind: markets that pay in several coins are refused, as one balance cannot hold two currencies.
+    """
 
     legs: tuple[Leg, ...]
     rules: BookRules = field(default_factory=BookRules)
@@ -116,6 +118,9 @@ class Book:
             if key in seen:
                 raise InvalidInput(f"strategy {key[0]} trades {key[1]} {key[2]} twice in one book")
             seen.add(key)
+        quotes = dict.fromkeys(_quote(market) for market in self.markets)
+        if len(quotes) > 1:
+            raise InvalidInput(f"a book counts in one quote coin, its markets pay in {', '.join(quotes)}: make a book of each")
         for name in self.rules.budgets:
             if name not in self.strategies:
                 raise InvalidInput(f"budgets.{name}: no leg of that strategy, there are {', '.join(self.strategies)}")
@@ -143,6 +148,11 @@ def single(
 ) -> Book:
     """Return the book of one strategy on one series."""
     return Book((Leg(strategy, series, signals, rules or LegRules()),), book or BookRules())
+
+
+def _quote(market: str) -> str:
+    """Return the coin in which a market named `BASE-QUOTE@exchange` pays."""
+    return market.partition("@")[0].rpartition("-")[2]
 
 
 def check_candles(candles: Candles, step_ms: int, name: str) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
@@ -173,7 +183,12 @@ def _refuse(candles: Candles, step_ms: int, name: str) -> None:
         values, least = getattr(candles, column), LOWEST_PRICE if column in PRICE_COLUMNS else 0.0
         for row in np.flatnonzero(~((values >= least) & (values <= HIGHEST)))[:1]:
             raise InvalidInput(f"{name}: {column} is {values[row]} in the candle that opens at {times[row]}")
-    row = int(np.argmax(candles.high < candles.low))
-    raise InvalidInput(
-        f"{name}: high {candles.high[row]} is below low {candles.low[row]} in the candle that opens at {times[row]}"
-    )
+    for row in np.flatnonzero(candles.high < candles.low)[:1]:
+        raise InvalidInput(
+            f"{name}: high {candles.high[row]} is below low {candles.low[row]} in the candle that opens at {times[row]}"
+        )
+    for column in ("open", "close"):
+        values = getattr(candles, column)
+        for row in np.flatnonzero((values < candles.low) | (values > candles.high))[:1]:
+            bounds = f"low {candles.low[row]} to high {candles.high[row]}"
+            raise InvalidInput(f"{name}: {column} {values[row]} is outside {bounds} in the candle that opens at {times[row]}")

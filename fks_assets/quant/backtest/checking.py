@@ -5,13 +5,13 @@ from fks_assets.quant.backtest.compiled import compiled_on_disk
 
 @compiled_on_disk
 def broken(time, open_, high, low, close, volume, step, least, most, closes):
-    """Return whether a candle has a price outside `least` to `most`, a high below its low, a negative or an endless volume, or
-    opens less than `step` after the one before. Writes the open times and a step into `closes`.
+    """Return whether a candle has a price outside `least` to `most`, an open or close outside its low to high, a negative or an
+    endless volume, or opens less than `step` after the one before. Writes the open times and a step into `closes`.
     """
     wrong = False
     for row in range(len(time)):
-        wrong |= not ((least <= open_[row]) & (open_[row] <= most) & (least <= close[row]) & (close[row] <= most))
-        wrong |= not ((least <= low[row]) & (low[row] <= high[row]) & (high[row] <= most))
+        wrong |= not ((least <= low[row]) & (low[row] <= open_[row]) & (open_[row] <= high[row]))
+        wrong |= not ((low[row] <= close[row]) & (close[row] <= high[row]) & (high[row] <= most))
         wrong |= not ((volume[row] >= 0.0) & (volume[row] <= most))
     closes[0] = time[0] + step
     for row in range(1, len(time)):

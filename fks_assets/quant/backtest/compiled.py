@@ -3,17 +3,22 @@
 Only the kernel's modules import this one, and they are imported when a backtest runs: numba takes half a second to load.
 """
 
+import gc
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.np import linalg
 
 from fks_assets.quant import sizing, stops
 
@@ -79,3 +84,28 @@ def _is_ours(directory: Path) -> bool:
             return True
     except (OSError, RuntimeError):
         return False
+
+
+@global_compiler_lock
+def _load_numba() -> None:
+    """Let numba load the rest of itself, as it does at the first call of anything compiled, in half of the time.
+
+    It imports all of `scipy.linalg` only to see whether a dot product could call BLAS; where one is compiled it sees again. And
+    in what is loaded to stay there is no garbage to look for.
+    """
+    sees, collects = linalg.ensure_blas, gc.isenabled()
+    gc.disable()
+    try:
+        if find_spec("scipy") is not None:
+            linalg.ensure_blas = lambda: None
+        from numba.np import arraymath
+
+        arraymath.ensure_blas = sees
+        cpu_target.target_context.refresh()
+    finally:
+        linalg.ensure_blas = sees
+        if collects:
+            gc.enable()
+
+
+_load_numba()

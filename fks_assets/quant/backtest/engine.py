@@ -16,10 +16,10 @@ from fks_assets.quant.backtest.packing import (
     pack_signals,
     series_of,
 )
-from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, LegCounts, Orders, Refusal, Trades
+from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, Fees, LegCounts, Orders, Refusal, Trades
 
 REFUSALS = tuple(Refusal)
-COUNTED = ["ambiguous", "decided", "funding_due", "funding_unknown", "before_rules"]
+COUNTED = ["ambiguous", "decided", "funding_due", "funding_unknown", "before_rules", "parts_skipped"]
 
 
 def run_backtest(book: Book) -> BacktestResult:
@@ -109,6 +109,7 @@ class Run:
             EquityCurve(self.market.bar_time, self.equity, self.exposure),
             Orders(*map(orders.__getitem__, Orders.__dataclass_fields__)),
             tuple(self._counts()),
+            fees_of(self.market),
         )
 
     def _counts(self) -> Sequence[LegCounts]:
@@ -139,6 +140,21 @@ def _beginning(book: Book, market: Market, legs: np.ndarray) -> tuple[np.ndarray
     most, cash = rules.max_positions, rules.initial_cash
     counts = (layout.NO_LIMIT if most is None else most, 0, 0, 0, 0)
     return states, strategies, np.array([(*decimal_pair(cash), cash * layout.DUST, *counts)], layout.ACCOUNT)
+
+
+def fees_of(market: Market) -> dict[str, tuple[Fees, ...]]:
+    """Return by market the fees that were in force over its candles, each once, in the order in which they came."""
+    found: dict[str, tuple[Fees, ...]] = {}
+    maker, taker = market.terms["maker"].tolist(), market.terms["taker"].tolist()
+    bounds = zip(market.records["terms_first"].tolist(), market.records["terms_end"].tolist(), strict=True)
+    for series, (first, end) in zip(market.series, bounds, strict=True):
+        if end - first > 1:
+            ends, times = series.candles.open_time[[0, -1]], market.terms["valid_from"][first:end]
+            begun = np.maximum(np.searchsorted(times, ends, side="right") - 1, 0)
+            first, end = first + int(begun[0]), first + int(begun[1]) + 1
+        charged = map(Fees, maker[first:end], taker[first:end])
+        found[series.market] = tuple(dict.fromkeys((*found.get(series.market, ()), *charged)))
+    return found
 
 
 def _sorted(trades: Trades) -> Trades:

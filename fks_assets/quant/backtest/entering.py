@@ -104,7 +104,7 @@ def enter(
     level = price * (leg.liquidation_of_long if side > 0 else leg.liquidation_of_short)
     state.liquidation = snapped(level, term.tick, term.tick_parts) if level > 0.0 else nan
     against = nearer(side, state.stop, state.liquidation)
-    passed = side * (open_[row] - against) <= 0.0 or side * (price - target) >= 0.0
+    passed = side * (open_[row] - against) <= 0.0 or side * (price - target) >= 0.0 or state.stop <= 0.0 or target <= 0.0
     # The market must take its stop too.
     lowest = price if isnan(state.stop) else min(price, state.stop)
     if passed or too_small(quantity, lowest, term):

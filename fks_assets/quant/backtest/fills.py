@@ -165,10 +165,10 @@ def leave(
     else:
         account.cash += stake + gross - fee
     trade = trades[account.trades]
-    trade.market, trade.strategy, trade.side = leg.market, leg.strategy, state.side
+    trade.market, trade.strategy, trade.leg, trade.side = leg.market, leg.strategy, state.leg, state.side
     trade.exit_reason, trade.ambiguous = reason, ambiguous
     trade.candles_held = row - state.entry_row
-    trade.exit_time = time[row]
+    trade.exit_time, trade.booked_at = time[row], account.now
     trade.entry_time = time[state.entry_row]
     trade.entry_price, trade.exit_price, trade.quantity = state.entry_price, price, quantity
     trade.entry_fee, trade.exit_fee, trade.funding = entry_fee, fee, funding

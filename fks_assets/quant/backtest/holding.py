@@ -39,19 +39,55 @@ def nearer(side, stop, liquidation):
 
 
 @compiled
-def next_target(leg, state, partials, terms):
-    """Return (the next price in the position's favour; the partial exit it belongs to, or the end of those for the target).
+def best_before(side, high, low, level):
+    """Return the best price of a candle for the position, or the level in its favour where that comes before; NaN is none."""
+    if side > 0:
+        return level if level < high else high
+    return level if level > low else low
 
-    Partial exits are orders on the tick that the market had at the entry.
-    """
+
+@compiled
+def partial_level(state, partial, terms):
+    """Return the price of a partial exit, an order on the tick that the market had at the entry."""
+    term = terms[state.entry_terms]
+    level = state.entry_price * (1.0 + state.side * partial.gain)
+    return to_multiple(level, term.tick, term.tick_parts, state.side)
+
+
+@compiled
+def next_target(leg, state, partials, terms):
+    """Return (the next price in the position's favour; the partial exit it belongs to, or the end of those for the target)."""
     place = leg.partials_first + state.partials_taken
     if place < leg.partials_end:
-        term = terms[state.entry_terms]
-        level = state.entry_price * (1.0 + state.side * partials[place].gain)
-        level = to_multiple(level, term.tick, term.tick_parts, state.side)
+        level = partial_level(state, partials[place], terms)
         if isnan(state.target) or state.side * (state.target - level) > 0.0:
             return level, place
     return state.target, leg.partials_end
+
+
+@compiled
+def end_level(leg, state, partials, terms):
+    """Return the level in the position's favour that ends it: the target, or the last partial exit of a set that takes all."""
+    end, last = state.target, leg.partials_end - 1
+    if last >= leg.partials_first + state.partials_taken and partials[last].closes:
+        level = partial_level(state, partials[last], terms)
+        if isnan(end) or state.side * (end - level) > 0.0:
+            return level
+    return end
+
+
+@compiled
+def is_tie(leg, state, terms, partials, open_, high, low, close, term):
+    """Return whether these prices leave open what they do to the position (stops.evaluate_candle); nothing is changed.
+
+    What a trailing stop follows ends at the level that ends the position: partial exits on the way leave a part of it.
+    """
+    level, stop = next_target(leg, state, partials, terms)[0], nearer(state.side, state.stop, state.liquidation)
+    stop_after = stop
+    if leg.trailing > 0.0:
+        best = best_before(state.side, high, low, end_level(leg, state, partials, terms))
+        stop_after = nearer(state.side, raised(leg, state, best, term), state.liquidation)
+    return evaluate_candle(state.side, open_, high, low, close, stop, stop_after, level, False)[2]
 
 
 @compiled
@@ -71,14 +107,19 @@ def set_guards(leg, state, partials, terms):
 
 @compiled
 def take_part(leg, state, strategy, account, terms, trades, orders, partial, price, time, row, ambiguous):
-    """Close the part that one partial exit asks for, unless that would be below the market's smallest order."""
+    """Close the part that one partial exit asks for, unless that would be below the market's smallest order.
+
+    The last one of a set that takes the whole position closes what is left, also what earlier ones could not.
+    """
     term = terms[state.terms]
     state.partials_taken += 1
     quantity = to_multiple(partial.part * state.first_quantity, term.lot, term.lot_parts, -1)
     low = tail(quantity, term.lot, term.lot_parts)
-    if quantity >= state.quantity * (1.0 - SNAP):
+    if partial.closes or quantity >= state.quantity * (1.0 - SNAP):
         quantity, low = state.quantity, state.quantity_low
-    if not too_small(quantity, price, term):
+    if not partial.closes and too_small(quantity, price, term):
+        state.parts_skipped += 1
+    else:
         left, left_low = add(state.quantity, state.quantity_low, -quantity, -low)
         leave(
             leg, state, strategy, account, terms, trades, orders, quantity, low, price,
@@ -92,20 +133,20 @@ def take_part(leg, state, strategy, account, terms, trades, orders, partial, pri
 @compiled
 def live_through(
     leg, state, strategy, account, series, terms, partials, trades, orders,
-    time, row, open_, high, low, close, volume, favourable_first, ambiguous,
+    time, row, open_, high, low, close, volume, optimistic, ambiguous,
 ):  # fmt: skip
     """Take the position through these prices of candle `row`: partial exits, target, stop, trailing, liquidation.
 
-    Return whether they reach both the stop and a level in the position's favour.
+    Return whether they are a tie (stops.evaluate_candle).
     """
     term = terms_at(state, series, terms, time[row])
     tie = False
     while state.side != 0:
         level, place = next_target(leg, state, partials, terms)
-        after = raised(leg, state, high if state.side > 0 else low, term)
+        after = raised(leg, state, best_before(state.side, high, low, level), term)
         stop = nearer(state.side, state.stop, state.liquidation)
         stop_after = nearer(state.side, after, state.liquidation)
-        event, price, both = evaluate_candle(state.side, open_, high, low, close, stop, stop_after, level, favourable_first)
+        event, price, both = evaluate_candle(state.side, open_, high, low, close, stop, stop_after, level, optimistic)
         tie = tie or both
         marked = ambiguous or tie
         if event == HELD:
@@ -122,6 +163,9 @@ def live_through(
                     leg, state, strategy, account, series, terms, trades, orders, price, volume, time, row, reason, marked
                 )
         elif place < leg.partials_end:
+            # The part is sold either way; what the rest meets may still be open.
+            tie = tie or is_tie(leg, state, terms, partials, open_, high, low, close, term)
+            marked = ambiguous or tie
             take_part(leg, state, strategy, account, terms, trades, orders, partials[place], price, time, row, marked)
         else:
             leave(
@@ -134,19 +178,15 @@ def live_through(
 
 
 @compiled
-def reaches_both(leg, state, terms, partials, open_, high, low, close):
-    """Return whether the candle reaches both the stop and the next level in the position's favour; nothing is changed."""
-    level = next_target(leg, state, partials, terms)[0]
-    stop = nearer(state.side, state.stop, state.liquidation)
-    return evaluate_candle(state.side, open_, high, low, close, stop, stop, level, False)[2]
-
-
-@compiled
 def live_through_finer(
     leg, state, strategy, account, series, terms, partials, trades, orders,
-    time, row, volume, finer_time, finer_open, finer_high, finer_low, finer_close,
+    time, row, high, low, volume, finer_time, finer_open, finer_high, finer_low, finer_close,
 ):  # fmt: skip
-    """Take the position through the finer candles inside candle `row`: first each one's open, then the pessimistic path."""
+    """Take the position through the finer candles inside candle `row`: first each one's open, then the worse of its two ways.
+
+    Return (whether they say what became of it, whether one of them was itself a tie). They do not where they are incomplete:
+    the position is still held, though they miss an extreme of the candle or the candle did reach the stop.
+    """
     first, past = series.finer_first, series.finer_end
     while first < past:
         middle = (first + past) // 2
@@ -155,15 +195,20 @@ def live_through_finer(
         else:
             past = middle
     end = time[row] + series.step
+    side, stop = state.side, nearer(state.side, state.stop, state.liquidation)
+    highest, lowest, tie = -inf, inf, False
     for place in range(first, series.finer_end):
         if finer_time[place] >= end or state.side == 0:
             break
         price = finer_open[place]
+        highest, lowest = max(highest, finer_high[place]), min(lowest, finer_low[place])
         live_through(
             leg, state, strategy, account, series, terms, partials, trades, orders, time, row,
             price, price, price, price, volume, False, True,
         )  # fmt: skip
-        live_through(
+        tie = live_through(
             leg, state, strategy, account, series, terms, partials, trades, orders, time, row,
             price, finer_high[place], finer_low[place], finer_close[place], volume, False, True,
-        )  # fmt: skip
+        ) or tie  # fmt: skip
+    seen = highest >= high and lowest <= low and side * ((low if side > 0 else high) - stop) > 0.0
+    return state.side == 0 or seen, tie

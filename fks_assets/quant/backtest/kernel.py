@@ -12,8 +12,8 @@ import numpy as np
 
 from fks_assets.quant.backtest.compiled import compiled, compiled_on_disk
 from fks_assets.quant.backtest.entering import OPENED, SIDE, enter
-from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding
-from fks_assets.quant.backtest.holding import live_through, live_through_finer, reaches_both
+from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding, terms_at
+from fks_assets.quant.backtest.holding import is_tie, live_through, live_through_finer
 from fks_assets.quant.backtest.layout import FAR, FINER, OPTIMISTIC
 from fks_assets.quant.backtest.results import END, SIGNAL
 
@@ -127,20 +127,22 @@ def end_candle(
     finer_time, finer_open, finer_high, finer_low, finer_close,
 ):  # fmt: skip
     """Take a position through the whole of candle `row`, value it at the close, and close it there if no candle follows."""
-    tie, inside = False, state.lower < low[row] and high[row] < state.upper
-    if not inside and leg.tie == FINER and reaches_both(leg, state, terms, partials, open_[row], high[row], low[row], close[row]):
-        tie = True
+    tie, told, inside = False, False, state.lower < low[row] and high[row] < state.upper
+    if not inside and leg.tie == FINER:
+        term = terms_at(state, series, terms, time[row])
+        tie = is_tie(leg, state, terms, partials, open_[row], high[row], low[row], close[row], term)
+    if tie:
         stop, trailed = state.stop, state.trailed
-        live_through_finer(
+        told, finer_tie = live_through_finer(
             leg, state, strategy, account, series, terms, partials, trades, orders,
-            time, row, volume[row], finer_time, finer_open, finer_high, finer_low, finer_close,
+            time, row, high[row], low[row], volume[row], finer_time, finer_open, finer_high, finer_low, finer_close,
         )  # fmt: skip
-        if state.side == 0:
-            state.decided += 1
+        if told:
+            state.decided += not finer_tie
         else:
-            # The finer candles are incomplete: the whole candle did reach the stop, as it was at the open.
+            # The finer candles are incomplete: the whole candle decides, with the stop as it was at the open.
             state.stop, state.trailed = stop, trailed
-    if state.side != 0 and not inside:
+    if state.side != 0 and not inside and not told:
         tie = live_through(
             leg, state, strategy, account, series, terms, partials, trades, orders,
             time, row, open_[row], high[row], low[row], close[row], volume[row], leg.tie == OPTIMISTIC, tie,

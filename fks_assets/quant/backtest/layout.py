@@ -98,7 +98,7 @@ LEG = np.dtype(
     ],
     align=True,
 )
-PARTIAL_EXIT = np.dtype([("part", "f8"), ("gain", "f8")], align=True)
+PARTIAL_EXIT = np.dtype([("part", "f8"), ("gain", "f8"), ("closes", "i8")], align=True)
 # What changes while the pass runs: of a leg and its position, of a strategy, of the book.
 STATE = np.dtype(
     [
@@ -136,6 +136,7 @@ STATE = np.dtype(
         ("funding_due", "i8"),
         ("funding_unknown", "i8"),
         ("before_rules", "i8"),
+        ("parts_skipped", "i8"),
     ],
     align=True,
 )
@@ -161,8 +162,10 @@ TRADE = np.dtype(
         ("exit_reason", "i1"),
         ("ambiguous", "?"),
         ("candles_held", "i4"),
+        ("leg", "i4"),
         ("entry_time", "i8"),
         ("exit_time", "i8"),
+        ("booked_at", "i8"),
         ("entry_price", "f8"),
         ("exit_price", "f8"),
         ("quantity", "f8"),

@@ -55,15 +55,14 @@ class Market:
 def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
     """Join the series of a book, each once."""
     series = tuple(all_series)
-    terms = [terms_of(each, each.costs or costs) for each in series]
+    terms = [terms_of(each, costs) for each in series]
     records, ends = [], (0, 0, 0)
     for each, own_terms in zip(series, terms, strict=True):
         lengths = len(each.candles), len(own_terms), 0 if each.finer is None else len(each.finer)
         firsts, ends = ends, tuple(map(sum, zip(ends, lengths, strict=True)))
-        own = each.costs or costs
-        slippage = own.slippage + own.spread / 2
+        slippage = costs.slippage + costs.spread / 2
         bounds = itertools.chain.from_iterable(zip(firsts, ends, strict=True))
-        records.append((each.timeframe.milliseconds, *bounds, slippage, own.impact, own.impact_limit))
+        records.append((each.timeframe.milliseconds, *bounds, slippage, costs.impact, costs.impact_limit))
     funding = np.empty(0, layout.FUNDING)
     if any(each.funding is not None for each in series):
         funding = np.concatenate([_funding_of(each) for each in series])
@@ -81,26 +80,26 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
 def terms_of(series: MarketSeries, costs: Costs) -> np.ndarray:
     """Return one TERMS record a set of trading rules, or one that asks for nothing; read-only."""
     stated = series.stated_rules
-    bare = _bare_terms(costs.maker_fee, costs.taker_fee)
+    bare = _bare_terms(costs.fee_rate(None, rests=True), costs.fee_rate(None, rests=False))
     if not stated:
         return bare
     terms = np.repeat(bare, len(stated))
     for record, rules in zip(terms, stated, strict=True):
-        _write_rules(record, rules)
+        _write_rules(record, rules, costs)
     return read_only(terms)
 
 
 @lru_cache(maxsize=1024)
-def _bare_terms(maker_fee: float, taker_fee: float) -> np.ndarray:
+def _bare_terms(maker_fee: Decimal, taker_fee: Decimal) -> np.ndarray:
     terms = np.zeros(1, layout.TERMS)
     terms["valid_from"], terms["max_quantity"] = layout.NEVER, np.inf
     for name, fee in (("maker", maker_fee), ("taker", taker_fee)):
-        terms[name], terms[f"{name}_low"] = decimal_pair(fee)
+        terms[name], terms[f"{name}_low"] = pair(Fraction(fee))
     terms["tick_parts"] = terms["lot_parts"] = 1.0
     return read_only(terms)
 
 
-def _write_rules(record: np.void, rules: MarketRules) -> None:
+def _write_rules(record: np.void, rules: MarketRules, costs: Costs) -> None:
     if rules.valid_from is not None:
         record["valid_from"] = rules.valid_from
     for name, value in (("tick", rules.tick_size), ("lot", rules.lot_size)):
@@ -113,9 +112,9 @@ def _write_rules(record: np.void, rules: MarketRules) -> None:
     ):
         if isinstance(limit, Decimal):
             record[name] = float(limit)
-    for name, fee in (("maker", rules.maker_fee), ("taker", rules.taker_fee)):
-        if fee is not None:
-            record[name], record[f"{name}_low"] = pair(Fraction(fee))
+    for name, stated, rests in (("maker", rules.maker_fee, True), ("taker", rules.taker_fee, False)):
+        if stated is not None:
+            record[name], record[f"{name}_low"] = pair(Fraction(costs.fee_rate(stated, rests=rests)))
 
 
 def pack_signals(signals: SignalColumns, first_row: int = 0) -> Signals:
@@ -153,7 +152,8 @@ def pack_legs(book: Book, places: Sequence[int], lengths: Sequence[int]) -> tupl
     markets = {name: place for place, name in enumerate(book.markets)}
     records, partials, signals, first = [], [], 0, 0
     for leg, place, length in zip(book.legs, places, lengths, strict=True):
-        partials += [(each.part, each.gain_percent / 100) for each in leg.rules.partial_exits]
+        exits = leg.rules.partial_exits
+        partials += [(each.part, each.gain_percent / 100, leg.rules.takes_all and each is exits[-1]) for each in exits]
         names = place, markets[leg.series.market], strategies[leg.strategy]
         bounds = signals, signals + length, first, len(partials)
         records.append((*names, *bounds, *rule_values(leg.rules, leg.series.timeframe.milliseconds)))
@@ -173,7 +173,7 @@ def rule_values(rules: LegRules, step_ms: int) -> tuple[float, ...]:
         # Where the margin left is the maintenance margin, as a multiple of the entry price; a long one without leverage has none.
         (1 - margin) / (1 - rules.maintenance_margin),
         (1 + margin) / (1 + rules.maintenance_margin),
-        *decimal_pair(rules.liquidation_fee),
+        *decimal_pair(rules.liquidation_rate),
         round(rules.cooldown_minutes * _MINUTE_MS),
         rules.cooldown_after == "exit",
         layout.NO_LIMIT if rules.daily_trades is None else rules.daily_trades,
@@ -212,6 +212,12 @@ def _bar_times(series: Sequence[MarketSeries]) -> np.ndarray:
     return read_only(np.unique(np.concatenate(closes)))
 
 
+@lru_cache(maxsize=1 << 16)
+def _sum_pair(rates: tuple[float, ...]) -> tuple[float, float]:
+    """Return the sum of the decimal numbers that floats are written as, as a pair; a search asks for the same ones every time."""
+    return pair(sum((Fraction(repr(rate)) for rate in rates), Fraction(0)))
+
+
 def _funding_of(series: MarketSeries) -> np.ndarray:
     """Return one FUNDING record a candle: what is due at its open, and after that until the next candle opens."""
     times, step = series.candles.open_time, series.timeframe.milliseconds
@@ -230,11 +236,11 @@ def _funding_of(series: MarketSeries) -> np.ndarray:
     rows = np.searchsorted(times, due, side="right") - 1
     at_open = times[rows] == due
     for mask, place in ((at_open, "at_open"), (~at_open, "inside")):
-        total: dict[int, Fraction] = {}
+        parts: dict[int, tuple[float, ...]] = {}
         for row, part in zip(rows[mask & ~unknown].tolist(), rate[mask & ~unknown].tolist(), strict=True):
-            total[row] = total.get(row, Fraction(0)) + Fraction(repr(part))
-        for row, exact in total.items():
-            records[place][row], records[f"{place}_low"][row] = pair(exact)
+            parts[row] = (*parts.get(row, ()), part)
+        exact = np.array([_sum_pair(each) for each in parts.values()]).reshape(len(parts), 2)
+        records[place][list(parts)], records[f"{place}_low"][list(parts)] = exact.T
         records[f"due_{place}"] = np.bincount(rows[mask], minlength=len(times))
         records[f"unknown_{place}"] = np.bincount(rows[mask & unknown], minlength=len(times))
     return records

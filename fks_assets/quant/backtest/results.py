@@ -46,6 +46,11 @@ class Refusal(IntEnum):
         """Return the reason in words."""
         return _REFUSALS[self]
 
+    @classmethod
+    def told_in(cls, text: str) -> "Refusal | None":
+        """Return the refusal with whose words a text begins, None for the text of another reason."""
+        return next((each for each in cls if text.startswith(each.words)), None)
+
 
 _REFUSALS = (
     "the strategy may not trade this side",
@@ -53,7 +58,7 @@ _REFUSALS = (
     "within the cooldown",
     "the day's trades are used up",
     "as many positions as allowed are open",
-    "the price had passed the stop, the target or the liquidation",
+    "the price had passed the stop, the target or the liquidation, or one of them was no price",
     "no stop to size the risk by",
     "no cash left in the budget",
     "the quantity is below the market's smallest order",
@@ -68,7 +73,8 @@ class Trades:
     int64 UTC ms, the open time of the candle of the fill; prices (after slippage and tick rounding), `quantity` (base coin),
     fees, `funding` (paid positive) and `pnl` (net of all three) float64 in the quote coin; `return_fraction` is pnl to the
     capital committed at entry; `exit_reason` int8 an ExitReason; `candles_held` int32, 0 when entry and exit share a candle;
-    `ambiguous` bool where that candle reached the stop and a target, or a partial exit, so that a rule decided what came first.
+    `ambiguous` bool where that candle was a tie (quant/stops.evaluate_candle), so that a rule or finer candles decided what came
+    first; `leg` int32 its place in the book; `booked_at` int64 ms as in Orders, of the exit.
     """
 
     market: np.ndarray
@@ -87,6 +93,8 @@ class Trades:
     exit_reason: np.ndarray
     candles_held: np.ndarray
     ambiguous: np.ndarray
+    leg: np.ndarray
+    booked_at: np.ndarray
 
     def __len__(self) -> int:
         return len(self.side)
@@ -138,9 +146,10 @@ class Orders:
 class LegCounts:
     """What happened in one leg besides its trades.
 
-    `ambiguous_candles` reached the stop and a target; of those, `decided_by_finer` were decided by finer candles and the others
-    by the tie rule. `funding_due` counts the fundings that a position was held through, `funding_unknown` those without a rate
-    (counted as 0). `before_rules` counts fills before the first known trading rules of the market, which were then applied.
+    `ambiguous_candles` were ties; of those, `decided_by_finer` were decided by finer candles, none of them itself a tie, and the
+    others by the tie rule. `funding_due` counts the fundings that a position was held through, `funding_unknown` those without a
+    rate (counted as 0). `before_rules` counts fills before the first known trading rules of the market, which were then applied.
+    `parts_skipped` counts partial exits that were reached and left out, as they were below the market's smallest order.
     """
 
     market: str
@@ -151,11 +160,23 @@ class LegCounts:
     funding_due: int
     funding_unknown: int
     before_rules: int
+    parts_skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """What a market charged, as fractions of the value: orders that rested in the book, and those that took from it."""
+
+    maker: float
+    taker: float
 
 
 @dataclass(frozen=True, eq=False)
 class BacktestResult:
-    """Trades, equity curve and orders of one book, with the names behind their codes; `legs` in the order of the book."""
+    """Trades, equity curve and orders of one book, with the names behind their codes; `legs` in the order of the book.
+
+    `fees` are by market those that were charged over the candles, one after another where the market's rules changed them.
+    """
 
     markets: tuple[str, ...]
     strategies: tuple[str, ...]
@@ -164,6 +185,7 @@ class BacktestResult:
     equity: EquityCurve
     orders: Orders
     legs: tuple[LegCounts, ...] = field(default=())
+    fees: Mapping[str, tuple[Fees, ...]] = field(default_factory=dict)
 
     @property
     def final_equity(self) -> float:
@@ -172,13 +194,18 @@ class BacktestResult:
 
     @property
     def ambiguous_candles(self) -> int:
-        """Return how many candles reached both the stop and a target of an open position."""
+        """Return how many candles left open what they did to a position."""
         return sum(leg.ambiguous_candles for leg in self.legs)
 
     @property
     def decided_by_finer(self) -> int:
         """Return how many of the ambiguous candles were decided by finer candles, not by the tie rule."""
         return sum(leg.decided_by_finer for leg in self.legs)
+
+    @property
+    def parts_skipped(self) -> int:
+        """Return how many partial exits were left out, as they were below the market's smallest order."""
+        return sum(leg.parts_skipped for leg in self.legs)
 
     @property
     def funding_coverage(self) -> float:

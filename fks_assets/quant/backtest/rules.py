@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +12,13 @@ from fks_assets.errors import InvalidInput
 
 COOLDOWN_MINUTES = 30
 MOST_PARTIAL_EXITS = 8
+# Far beyond any use, and small enough for the kernel's whole numbers.
+MOST_COUNTED = 1_000_000
+MOST_MONEY = 1e15
+# What a market asks for where neither its trading rules nor the costs say it, as a fraction.
+USUAL_FEE = 0.001
+# What parts of a position may miss of 1 and still be all of it: what floats make of thirds.
+WHOLE = 1e-9
 
 
 class Rules(BaseModel):
@@ -28,17 +36,25 @@ class Rules(BaseModel):
 class Costs(Rules):
     """What trading costs in one market, all as fractions (0.001 is 0.1 %).
 
-    `maker_fee` is paid by targets and partial exits, which rest in the book, `taker_fee` by everything else; the fees in the
-    trading rules of a market go before these. A market order's price is worse by `slippage`, plus half of `spread`, plus `impact`
-    times the square of its share in the volume of the candle it is filled in, the share counted up to `impact_limit`.
+    `maker_fee` is paid by targets and partial exits, which rest in the book, `taker_fee` by everything else; one that is not
+    given is that of the market's trading rules, and USUAL_FEE where those state none. A market order's price is worse by
+    `slippage`, plus half of `spread`, plus `impact` times the square of its share in the volume of the candle it is filled in,
+    the share counted up to `impact_limit`.
     """
 
-    maker_fee: float = Field(0.001, ge=-0.02, le=0.02)
-    taker_fee: float = Field(0.001, ge=-0.02, le=0.02)
+    maker_fee: float | None = Field(None, ge=-0.02, le=0.02)
+    taker_fee: float | None = Field(None, ge=-0.02, le=0.02)
     slippage: float = Field(0.0, ge=0, le=0.1)
     spread: float = Field(0.0, ge=0, le=0.1)
     impact: float = Field(0.0, ge=0, le=0.5)
     impact_limit: float = Field(1.0, gt=0, le=1)
+
+    def fee_rate(self, stated: Decimal | None, *, rests: bool) -> Decimal:
+        """Return the fee of an order that rested in the book, or took from it, in a market whose rules state this fee."""
+        given = self.maker_fee if rests else self.taker_fee
+        if given is None and stated is not None:
+            return stated
+        return Decimal(repr(USUAL_FEE if given is None else given))
 
 
 class Sizing(Rules):
@@ -51,7 +67,7 @@ class Sizing(Rules):
     """
 
     kind: Literal["fraction", "notional", "risk", "confidence"] = "fraction"
-    size: float | None = Field(None, gt=0)
+    size: float | None = Field(None, gt=0, le=MOST_MONEY)
     cap: float = Field(0.5, gt=0, le=1)
     base: Literal["cash", "equity"] = "cash"
     largest_stake: float = Field(1.0, gt=0, le=1)
@@ -82,9 +98,11 @@ class LegRules(Rules):
 
     Levels are the signal's prices unless `stop_percent` or `target_percent` says how far from the signal's close they lie; with
     levels_from = "fill" they keep their distance to the fill instead. `trailing_percent` makes the stop follow the best price.
-    `tie_rule` says what a candle that reaches both stop and target did first: pessimistic, optimistic, or finer, which asks finer
-    candles and is pessimistic where there are none. An entry is refused for `cooldown_minutes` after the last entry (or exit),
-    after `daily_trades` entries of the UTC day, and when its candle opens more than `oldest_signal_candles` candles late.
+    `tie_rule` says what a candle whose four prices leave it open did: the worst of it (pessimistic), the best (optimistic), or
+    what finer candles inside say (finer), and the worst where there are none. Partial exits that take all of the position close
+    with the last one what is left of it. An entry is refused for `cooldown_minutes` after the last entry (or exit), after
+    `daily_trades` entries of the UTC day, and when its candle opens more than `oldest_signal_candles` candles late. A
+    `liquidation_fee` that is not given is the maintenance margin: what is left of the margin then is the exchange's.
     """
 
     sizing: Sizing = Sizing()
@@ -99,11 +117,11 @@ class LegRules(Rules):
     partial_exits: tuple[PartialExit, ...] = Field((), max_length=MOST_PARTIAL_EXITS, strict=False)
     cooldown_minutes: float = Field(COOLDOWN_MINUTES, ge=0, le=525_600)
     cooldown_after: Literal["entry", "exit"] = "entry"
-    daily_trades: int | None = Field(None, ge=1)
-    oldest_signal_candles: float | None = Field(2.0, ge=0)
+    daily_trades: int | None = Field(None, ge=1, le=MOST_COUNTED)
+    oldest_signal_candles: float | None = Field(2.0, ge=0, le=MOST_COUNTED)
     leverage: float = Field(1.0, ge=1, le=125)
-    maintenance_margin: float = Field(0.005, ge=0, lt=1)
-    liquidation_fee: float = Field(0.0, ge=0, le=0.1)
+    maintenance_margin: float = Field(0.005, ge=0, le=0.5)
+    liquidation_fee: float | None = Field(None, ge=0, le=0.1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "LegRules":
@@ -116,24 +134,41 @@ class LegRules(Rules):
         gains = [partial.gain_percent for partial in self.partial_exits]
         if any(later <= earlier for earlier, later in itertools.pairwise(gains)):
             raise ValueError(f"partial_exits must each have a larger gain_percent than the one before, were {gains}")
-        taken = math.fsum(partial.part for partial in self.partial_exits)
-        if taken > 1:
-            raise ValueError(f"partial_exits must take at most 1, the whole position, took {taken:g}")
+        if self._taken > 1 + WHOLE:
+            raise ValueError(f"partial_exits must take at most 1, the whole position, took {self._taken:g}")
         return self
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether the partial exits together are the whole position."""
+        return self._taken >= 1 - WHOLE
+
+    @property
+    def liquidation_rate(self) -> float:
+        """The fee of a liquidation, as a fraction of its value, on top of the taker's."""
+        return self.maintenance_margin if self.liquidation_fee is None else self.liquidation_fee
+
+    @property
+    def _taken(self) -> float:
+        return math.fsum(partial.part for partial in self.partial_exits)
+
+    def signal_deadline(self, close_ms: int, candle_ms: int) -> float:
+        """Return until when (UTC ms) the signal of a candle with this close and length may be entered; infinity: at any time."""
+        return math.inf if self.oldest_signal_candles is None else close_ms + self.oldest_signal_candles * candle_ms
 
 
 class Budget(Rules):
     """What one strategy may use of the book: a share of the equity (1.0: whatever cash there is) and a number of positions."""
 
     share: float = Field(1.0, gt=0, le=1)
-    max_positions: int | None = Field(None, ge=1)
+    max_positions: int | None = Field(None, ge=1, le=MOST_COUNTED)
 
 
 class BookRules(Rules):
     """What holds for the whole book: money in the quote coin, positions over all strategies, budgets by strategy name."""
 
-    initial_cash: float = Field(10_000.0, gt=0, le=1e15)
-    max_positions: int | None = Field(None, ge=1)
+    initial_cash: float = Field(10_000.0, gt=0, le=MOST_MONEY)
+    max_positions: int | None = Field(None, ge=1, le=MOST_COUNTED)
     costs: Costs = Costs()
     budgets: Mapping[str, Budget] = Field(default_factory=dict)
 

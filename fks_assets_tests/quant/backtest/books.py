@@ -43,13 +43,8 @@ def series(of: Candles, market: str = MARKET, timeframe: str = "1h", **rest: Any
 
 def book(of: Candles, acting: dict[int, Any], rules: LegRules | None = None, cash: float = 10_000.0, **rest: Any) -> Book:
     """Return the book of one strategy on one market; `rest` goes to the book's rules, or to the series where it belongs there."""
-    own = {
-        name: rest.pop(name)
-        for name in ("market", "timeframe", "rules_of_market", "costs_of_market", "funding", "finer")
-        if name in rest
-    }
-    renamed = {"rules_of_market": "rules", "costs_of_market": "costs"}
-    where = series(of, **{renamed.get(name, name): value for name, value in own.items()})
+    own = {name: rest.pop(name) for name in ("market", "timeframe", "rules_of_market", "funding", "finer") if name in rest}
+    where = series(of, **{{"rules_of_market": "rules"}.get(name, name): value for name, value in own.items()})
     return Book((Leg("drawn", where, signals(len(of), acting), rules or free()),), BookRules(initial_cash=cash, **rest))
 
 

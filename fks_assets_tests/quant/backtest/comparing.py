@@ -7,12 +7,14 @@ import numpy as np
 from fks_assets.quant.backtest.book import Book
 from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.backtest.results import ENTRY, BacktestResult, ExitReason, Refusal
+from fks_assets.quant.performance import Performance, measure
+from fks_assets.quant.performance_series import with_base
 from fks_assets_tests.quant.backtest.reference import Outcome, reference_backtest
 
 CLOSE = 1e-9
 # What is left in floating point of an account that lost everything, to its first cash.
 LOST = 1e-11
-EXACT = ("market", "strategy", "side", "entry_time", "exit_time", "exit_reason", "candles_held", "ambiguous")
+EXACT = ("market", "strategy", "side", "entry_time", "exit_time", "exit_reason", "candles_held", "ambiguous", "leg", "booked_at")
 PRICES = ("entry_price", "exit_price", "return_fraction")
 AMOUNTS = ("quantity", "entry_fee", "exit_fee", "pnl", "funding")
 
@@ -27,7 +29,15 @@ def assert_equals_reference(book: Book) -> BacktestResult:
         assert {Refusal(reason).name: count for reason, count in counts.refused.items()} == desk.refused
         assert (counts.ambiguous_candles, counts.decided_by_finer) == (desk.ambiguous, desk.decided)
         assert (counts.funding_due, counts.funding_unknown) == (desk.due, desk.unknown)
+        assert counts.parts_skipped == desk.skipped
     return result
+
+
+def figures_of(result: BacktestResult, start_ms: int) -> Performance:
+    """Return every figure of a backtest, from its initial cash at `start_ms` (the open time of its first candle) on."""
+    time, equity = with_base(start_ms, result.initial_cash, result.equity.time, result.equity.equity)
+    _, exposure = with_base(start_ms, 0.0, result.equity.time, result.equity.exposure)
+    return measure(time, equity, exposure=exposure, trades=result.trades)
 
 
 def rows_of(result: BacktestResult) -> list[dict[str, object]]:

@@ -73,8 +73,8 @@ def drawn_signals(random: np.random.Generator, of: Candles, *, often: float, wid
 def costs(draw: st.DrawFn) -> Costs:
     impact = draw(st.sampled_from([0.0, 0.0, 0.1, 0.5]))
     return Costs(
-        maker_fee=draw(st.sampled_from([0.0, 0.0005, -0.0001])),
-        taker_fee=draw(st.sampled_from([0.0, 0.001, 0.0075])),
+        maker_fee=draw(st.sampled_from([None, 0.0, 0.0005, -0.0001])),
+        taker_fee=draw(st.sampled_from([None, 0.0, 0.001, 0.0075])),
         slippage=draw(st.sampled_from([0.0, 0.0005, 0.003])),
         spread=draw(st.sampled_from([0.0, 0.001])),
         impact=impact,
@@ -104,6 +104,7 @@ def leg_rules(draw: st.DrawFn) -> LegRules:
                 (PartialExit(part=0.5, gain_percent=1.0),),
                 (PartialExit(part=0.3, gain_percent=0.5), PartialExit(part=0.3, gain_percent=1.5)),
                 (PartialExit(part=0.6, gain_percent=0.8), PartialExit(part=0.4, gain_percent=2.0)),
+                tuple(PartialExit(part=1 / 3, gain_percent=0.7 * place) for place in (1, 2, 3)),
             ]
         )
     )
@@ -126,7 +127,7 @@ def leg_rules(draw: st.DrawFn) -> LegRules:
         oldest_signal_candles=draw(st.sampled_from([None, 0.0, 2.0])),
         leverage=leverage,
         maintenance_margin=draw(st.sampled_from([0.0, 0.005, 0.01])),
-        liquidation_fee=draw(st.sampled_from([0.0, 0.01])),
+        liquidation_fee=draw(st.sampled_from([None, 0.0, 0.01])),
     )
 
 
@@ -187,7 +188,6 @@ def books(draw: st.DrawFn, *, ruled: bool = False) -> Book:
                 timeframe,
                 of,
                 draw(market_rules(market, decimals is not None)),
-                draw(st.one_of(st.none(), costs())),
                 funding,
                 finer_of(random, of, timeframe.milliseconds, 5) if draw(st.booleans()) else None,
             )

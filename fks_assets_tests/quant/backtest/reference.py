@@ -6,7 +6,7 @@ reads every float as the decimal number it prints as.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
@@ -34,7 +34,8 @@ class Position:
     liquidation: Decimal | None
     row: int
     mark: Decimal
-    partials: list[tuple[Decimal, Decimal]]
+    # (part, gain), the part None for what closes all that is left.
+    partials: list[tuple[Decimal | None, Decimal]]
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Desk:
     decided: int = 0
     due: int = 0
     unknown: int = 0
+    skipped: int = 0
 
 
 @dataclass
@@ -94,6 +96,8 @@ class Reference:
         self.trades: list[dict[str, Any]] = []
         self.orders: list[tuple[Any, ...]] = []
         self.equity: list[tuple[int, Decimal, Decimal]] = []
+        # What positions have gained at the levels that ended them, before slippage and fees.
+        self.gained, self.now = ZERO, 0
         columns: dict[int, dict[str, Any]] = {}
         self.desks = []
         for leg in book.legs:
@@ -125,7 +129,8 @@ class Reference:
             step = desk.leg.series.timeframe.milliseconds
             for time in desk.rows["time"]:
                 moments[time] = moments[time + step] = None
-        for now in sorted(moments):
+        for self.now in sorted(moments):
+            now = self.now
             closed = [self.end_candle(desk, now) for desk in self.desks]
             if any(closed):
                 equity, gross = self.value()
@@ -177,22 +182,13 @@ class Reference:
             return True
         rows, rule = desk.rows, desk.leg.rules.tie_rule
         prices = tuple(rows[name][row] for name in ("open", "high", "low", "close"))
-        tie = self.reaches_both(desk, row, prices)
+        tie, told = self.is_tie(desk, row, prices), False
         if tie:
             desk.ambiguous += 1
         if tie and rule == "finer":
-            stop, trailed = desk.position.stop, desk.position.trailed
-            for time, *finer in rows.get("finer", ()):
-                if rows["time"][row] <= time < now and desk.position is not None:
-                    self.at_open(desk, row, finer[0], True)
-                    if desk.position is not None:
-                        self.walk(desk, row, tuple(finer), False, True)
-            if desk.position is None:
-                desk.decided += 1
-            else:
-                desk.position.stop, desk.position.trailed = stop, trailed
-        if desk.position is not None:
-            self.walk(desk, row, prices, rule == "optimistic", tie)
+            told = self.ask_finer(desk, row, prices, now)
+        if desk.position is not None and not told:
+            self.take_a_way(desk, row, prices, rule == "optimistic", tie)
         if desk.position is not None:
             close = rows["close"][row]
             desk.position.mark = close
@@ -211,6 +207,78 @@ class Reference:
         paid = held.side * sum((rate for rate in rates if rate is not None), ZERO) * price * held.quantity
         self.cash -= paid
         held.funding += paid
+
+    def ask_finer(self, desk: Desk, row: int, prices: tuple[Decimal, ...], end: int) -> bool:
+        """Live through the finer candles inside; return whether they say what became of the position, else put its stop back."""
+        held, rows = desk.position, desk.rows
+        assert held is not None
+        stop, trailed, side = held.stop, held.trailed, held.side
+        inside = [finer for time, *finer in rows.get("finer", ()) if rows["time"][row] <= time < end]
+        seen, doubtful = [], False
+        for finer in inside:
+            if desk.position is not None:
+                seen += finer
+                self.at_open(desk, row, finer[0], True)
+            if desk.position is not None:
+                doubtful = self.is_tie(desk, row, tuple(finer)) or doubtful
+                self.take_a_way(desk, row, tuple(finer), False, True)
+        _, high, low, _ = prices
+        complete = bool(seen) and max(seen) >= high and min(seen) <= low
+        if desk.position is not None:
+            # Whoever still holds cannot have met the stop that there was.
+            met = any(beyond(side, low if side > 0 else high, level) for level in (stop, held.liquidation))
+            if met or not complete:
+                desk.position.stop, desk.position.trailed = stop, trailed
+                return False
+        desk.decided += not doubtful
+        return True
+
+    def take_a_way(self, desk: Desk, row: int, prices: tuple[Decimal, ...], optimistic: bool, tie: bool) -> None:
+        """Go each way that the price may have gone, from the same beginning; leave things as the worst or the best one does."""
+        held, worth = desk.position, []
+        assert held is not None
+        before = replace(held, partials=list(held.partials)), self.cash, len(self.trades), len(self.orders), desk.skipped
+
+        def begin() -> None:
+            position, self.cash, trades, orders, desk.skipped = before
+            desk.position = replace(position, partials=list(position.partials))
+            del self.trades[trades:], self.orders[orders:]
+
+        ways = [self.follow_the_rise, self.walk_against, self.walk_in_favour]
+        if optimistic:
+            # Of ways that come to the same, the one that meets more of what is in the position's favour.
+            ways.reverse()
+        for way in ways:
+            begin()
+            self.gained = ZERO
+            way(desk, row, prices, tie)
+            left = desk.position
+            worth.append(self.gained + (left.side * (prices[3] - left.price) * left.quantity if left is not None else ZERO))
+        begin()
+        ways[worth.index(max(worth) if optimistic else min(worth))](desk, row, prices, tie)
+
+    def follow_the_rise(self, desk: Desk, row: int, prices: tuple[Decimal, ...], tie: bool) -> None:
+        """Go up only so far that the stop, which follows, is just where the other extreme is, and turn back there."""
+        held = desk.position
+        assert held is not None
+        _, high, low, _ = prices
+        against, favour = (low, high) if held.side > 0 else (high, low)
+        if not any(beyond(held.side, against, level) for level in (held.stop, held.liquidation)):
+            stops_here = [level for level, *_ in self.levels(desk) if held.side * (favour - level) >= 0]
+            for point in [*stops_here, favour]:
+                if desk.position is not None and self.meets_raised(desk, row, point, against):
+                    self.gained += held.side * (against - held.price) * desk.position.quantity
+                    self.market_exit(desk, row, against, "TRAILING", tie)
+                if desk.position is not None and point != favour:
+                    self.take_levels(desk, row, point, tie)
+        if desk.position is not None:
+            self.walk(desk, row, prices, False, tie)
+
+    def walk_against(self, desk: Desk, row: int, prices: tuple[Decimal, ...], tie: bool) -> None:
+        self.walk(desk, row, prices, False, tie)
+
+    def walk_in_favour(self, desk: Desk, row: int, prices: tuple[Decimal, ...], tie: bool) -> None:
+        self.walk(desk, row, prices, True, tie)
 
     def walk(self, desk: Desk, row: int, prices: tuple[Decimal, ...], favourable_first: bool, tie: bool) -> None:
         """Move the price from point to point; each straight piece either falls towards the stop or rises towards the target."""
@@ -241,6 +309,7 @@ class Reference:
         if not met:
             return
         first = max(met) if held.side > 0 else min(met)  # type: ignore[type-var]
+        self.gained += held.side * (first - held.price) * held.quantity
         if first == held.liquidation:
             self.liquidate(desk, row, held.liquidation, tie)
         else:
@@ -249,62 +318,102 @@ class Reference:
     def rise_to(self, desk: Desk, row: int, point: Decimal, tie: bool) -> None:
         held = desk.position
         assert held is not None
-        while desk.position is not None:
-            level, part = self.next_level(desk, row)
-            if level is None or held.side * (point - level) < 0:
-                break
-            maker = self.terms(desk, row)["maker"]
-            if part is None:
-                self.close(desk, row, held.quantity, level, maker, "TARGET", tie)
-                return
-            held.partials.pop(0)
-            terms = self.terms(desk, row)
-            quantity = rounded(part * held.first_quantity, terms["lot"], False)
-            if quantity >= held.quantity * (ONE - SNAP):
-                quantity = held.quantity
-            if not self.too_small(quantity, level, terms):
-                self.close(desk, row, quantity, level, maker, "PARTIAL", tie)
+        self.take_levels(desk, row, point, tie)
         if desk.position is not None:
             self.trail(desk, row, point)
             if beyond(held.side, point, held.stop):
+                self.gained += held.side * (held.stop - held.price) * held.quantity
                 self.market_exit(desk, row, held.stop, "TRAILING", tie)
 
-    def next_level(self, desk: Desk, row: int) -> tuple[Decimal | None, Decimal | None]:
+    def take_levels(self, desk: Desk, row: int, point: Decimal, tie: bool) -> None:
+        """Fill the limit orders that a rise to `point` reaches."""
         held = desk.position
         assert held is not None
-        if held.partials:
-            part, gain = held.partials[0]
-            level = rounded(held.price * (ONE + held.side * gain), self.terms(desk, held.row)["tick"], held.side > 0)
-            if held.target is None or held.side * (held.target - level) > 0:
-                return level, part
-        return held.target, None
+        while desk.position is not None:
+            level, kind, _ = next(iter(self.levels(desk)), (None, "", False))
+            if level is None or held.side * (point - level) < 0:
+                break
+            maker = self.terms(desk, row)["maker"]
+            if kind == "TARGET":
+                self.gained += held.side * (level - held.price) * held.quantity
+                self.close(desk, row, held.quantity, level, maker, "TARGET", tie)
+                return
+            part, _ = held.partials.pop(0)
+            terms = self.terms(desk, row)
+            quantity = held.quantity
+            if part is not None:
+                quantity = rounded(part * held.first_quantity, terms["lot"], False)
+                if quantity >= held.quantity * (ONE - SNAP):
+                    quantity = held.quantity
+            if part is not None and self.too_small(quantity, level, terms):
+                desk.skipped += 1
+            else:
+                self.gained += held.side * (level - held.price) * quantity
+                self.close(desk, row, quantity, level, maker, "PARTIAL", tie)
 
-    def reaches_both(self, desk: Desk, row: int, prices: tuple[Decimal, ...]) -> bool:
+    def levels(self, desk: Desk) -> list[tuple[Decimal, str, bool]]:
+        """Return what lies in the position's favour, the nearest first: (price, TARGET or PARTIAL, whether it ends all of it)."""
+        held = desk.position
+        assert held is not None
+        tick = self.terms(desk, held.row)["tick"]
+        found = [
+            (rounded(held.price * (ONE + held.side * gain), tick, held.side > 0), "PARTIAL", part is None)
+            for part, gain in held.partials
+        ]
+        if held.target is not None:
+            found = [each for each in found if held.side * (held.target - each[0]) > 0] + [(held.target, "TARGET", True)]
+        return found
+
+    def is_tie(self, desk: Desk, row: int, prices: tuple[Decimal, ...]) -> bool:
+        """Return whether it matters in which order the extremes came.
+
+        Either both the stop that there was and something in the position's favour are met, or the stop that the favourable
+        extreme (or the level that ends the position before it) raises is one that the other extreme meets.
+        """
         held = desk.position
         assert held is not None
         _, high, low, _ = prices
         against, favour = (low, high) if held.side > 0 else (high, low)
-        level, _ = self.next_level(desk, row)
+        met = [level for level, *_ in self.levels(desk) if held.side * (favour - level) >= 0]
         stopped = beyond(held.side, against, held.stop) or beyond(held.side, against, held.liquidation)
-        return stopped and level is not None and held.side * (favour - level) >= 0
+        if stopped and met:
+            return True
+        ends = [level for level, _, is_end in self.levels(desk) if is_end]
+        best = min([favour, *ends]) if held.side > 0 else max([favour, *ends])
+        return self.meets_raised(desk, row, best, against)
 
-    def trail(self, desk: Desk, row: int, price: Decimal) -> None:
+    def meets_raised(self, desk: Desk, row: int, best: Decimal, against: Decimal) -> bool:
+        """Return whether the stop, once raised by `best`, is nearer than all there was and met by the other extreme."""
+        held, raised = desk.position, self.raised(desk, row, best)
+        assert held is not None
+        if raised is None or beyond(held.side, best, raised):
+            return False
+        first = [level for level in (held.stop, held.liquidation) if level is not None]
+        return all(held.side * (raised - level) > 0 for level in first) and beyond(held.side, against, raised)
+
+    def raised(self, desk: Desk, row: int, price: Decimal) -> Decimal | None:
+        """Return where a trailing stop lies once the price has been there, None where none trails."""
         held, percent = desk.position, desk.leg.rules.trailing_percent
         assert held is not None
         if percent is None:
-            return
+            return None
         level = price * (ONE - held.side * number(percent) / HUNDRED)
-        level = rounded(level, self.terms(desk, row)["tick"], held.side > 0)
-        if held.stop is None or held.side * (level - held.stop) > 0:
+        return rounded(level, self.terms(desk, row)["tick"], held.side > 0)
+
+    def trail(self, desk: Desk, row: int, price: Decimal) -> None:
+        held, level = desk.position, self.raised(desk, row, price)
+        assert held is not None
+        if level is not None and (held.stop is None or held.side * (level - held.stop) > 0):
             held.stop, held.trailed = level, True
 
     # -- money --------------------------------------------------------------------------------------------------------------
 
     def terms(self, desk: Desk, row: int) -> dict[str, Any]:
         series, time = desk.leg.series, desk.rows["time"][row]
-        costs = series.costs or self.book.rules.costs
+        costs = self.book.rules.costs
         found: dict[str, Any] = {"tick": None, "lot": None, "least": ZERO, "most": None, "notional": ZERO}
-        found |= {"maker": number(costs.maker_fee), "taker": number(costs.taker_fee)}
+        fees = {"maker": costs.maker_fee, "taker": costs.taker_fee}
+        found |= {name: number(0.001 if fee is None else fee) for name, fee in fees.items()}
         current = None
         for rules in series.rules:
             if rules.status is MarketStatus.DELISTED and rules.tick_size is None:
@@ -315,7 +424,7 @@ class Reference:
             found |= {"tick": current.tick_size, "lot": current.lot_size, "most": current.max_quantity}
             found |= {"least": current.min_quantity or ZERO, "notional": current.min_notional or ZERO}
             for name, fee in (("maker", current.maker_fee), ("taker", current.taker_fee)):
-                if fee is not None:
+                if fee is not None and fees[name] is None:
                     found[name] = fee
         return found
 
@@ -324,7 +433,7 @@ class Reference:
         return quantity <= 0 or quantity < terms["least"] * least or quantity * price < terms["notional"] * least
 
     def slipped(self, desk: Desk, row: int, price: Decimal, buy: bool, quantity: Decimal) -> Decimal:
-        costs = desk.leg.series.costs or self.book.rules.costs
+        costs = self.book.rules.costs
         volume, limit = desk.rows["volume"][row], number(costs.impact_limit)
         share = min(quantity / volume, limit) if volume > 0 else limit
         part = number(costs.slippage) + number(costs.spread) / 2 + number(costs.impact) * share * share
@@ -341,12 +450,15 @@ class Reference:
     def liquidate(self, desk: Desk, row: int, price: Decimal, tie: bool) -> None:
         held, rules = desk.position, desk.leg.rules
         assert held is not None
-        rate = self.terms(desk, row)["taker"] + number(rules.liquidation_fee)
+        fee = rules.maintenance_margin if rules.liquidation_fee is None else rules.liquidation_fee
+        rate = self.terms(desk, row)["taker"] + number(fee)
         filled = self.slipped(desk, row, price, held.side < 0, held.quantity)
         # The price at which stake + profit - fee is nothing; on the tick the exchange bears the rest.
         worst = held.price * (ONE - held.side / number(rules.leverage)) / (ONE - held.side * rate)
         if held.side * (filled - worst) < 0:
-            filled = rounded(worst, self.terms(desk, row)["tick"], held.side > 0)
+            tick = self.terms(desk, row)["tick"]
+            filled = rounded(worst, tick, held.side > 0)
+            filled = filled if tick is None or filled > 0 else tick
         self.close(desk, row, held.quantity, filled, rate, "LIQUIDATION", tie)
 
     def close(self, desk: Desk, row: int, quantity: Decimal, price: Decimal, rate: Decimal, reason: str, tie: bool) -> None:
@@ -377,6 +489,8 @@ class Reference:
                 "exit_reason": reason,
                 "candles_held": row - held.row,
                 "ambiguous": tie,
+                "leg": self.desks.index(desk),
+                "booked_at": self.now,
             }
         )
         self.orders.append((times[row], desk.leg.series.market, desk.leg.strategy, -held.side, quantity, price, fee, reason))
@@ -445,7 +559,7 @@ class Reference:
             wanted = size * base / abs(price - held.stop) * price
         wanted = min(wanted, leverage * number(sizing.largest_stake) * base)
         quantity = wanted / price
-        costs = desk.leg.series.costs or self.book.rules.costs
+        costs = self.book.rules.costs
         if costs.impact > 0:
             price = self.slipped(desk, row, opened, side > 0, quantity)
             self.place(desk, row, side, price, signals)
@@ -456,7 +570,7 @@ class Reference:
         quantity = rounded(quantity, terms["lot"], False)
         while terms["lot"] and quantity * price * (ONE / leverage + terms["taker"]) > available * (ONE + EXACT):
             quantity -= terms["lot"]
-        if beyond(side, opened, held.liquidation):
+        if beyond(side, opened, held.liquidation) or any(level is not None and level <= 0 for level in (held.stop, held.target)):
             return "LEVELS"
         if beyond(side, opened, held.stop) or (held.target is not None and side * (price - held.target) >= 0):
             return "LEVELS"
@@ -493,7 +607,11 @@ class Reference:
             liquidation = rounded(liquidation, tick, True)
         if tick is not None and abs(liquidation - rounded(liquidation, tick, False)) <= SNAP * liquidation:
             liquidation = rounded(liquidation, tick, False)
-        partials = [(number(each.part), number(each.gain_percent) / HUNDRED) for each in rules.partial_exits]
+        partials: list[tuple[Decimal | None, Decimal]] = []
+        for each in rules.partial_exits:
+            partials.append((number(each.part), number(each.gain_percent) / HUNDRED))
+        if abs(sum((number(each.part) for each in rules.partial_exits), ZERO) - ONE) < Decimal("1e-9"):
+            partials[-1] = (None, partials[-1][1])
         desk.position = Position(
             side, ZERO, ZERO, price, ZERO, ZERO, ZERO, found[0], False, found[1],
             liquidation if liquidation > 0 else None, row, price, partials,

@@ -4,6 +4,7 @@ Unless a scenario says otherwise: 10,000 in cash, no costs, hourly candles, the 
 at the open of the second. A trade is (side, entry price, exit price, quantity, profit, reason).
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,6 +14,7 @@ import numpy as np
 
 from fks_assets.quant.backtest.book import Book, Funding, Leg
 from fks_assets.quant.backtest.rules import BookRules, Budget, Costs, PartialExit, Sizing
+from fks_assets.quant.candles import Candles
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
 from fks_assets.quant.markets import parse_market
 from fks_assets_tests.quant.backtest.books import MARKET, book, candles, free, series, signals
@@ -21,6 +23,7 @@ from fks_assets_tests.quant.series import HOUR_MS, START_MS
 Trade = tuple[int, float, float, float, float, str]
 FREE = Costs(maker_fee=0, taker_fee=0)
 NONE = float("nan")
+MINUTE_MS = 60_000
 CALM = (100, 101, 99, 100)
 BUY, SELL = {0: (1, 95, 110)}, {0: (-1, 105, 90)}
 NO_LEVELS = {0: (1, NONE, NONE)}
@@ -34,6 +37,7 @@ class Scenario:
     hash: str
     refused: dict[str, int] = field(default_factory=dict)
     ambiguous: tuple[int, int] = (0, 0)
+    skipped: int = 0
 
 
 def one(rows: list[tuple[float, ...]], acting: dict[int, Any], cash: float = 10_000.0, **rest: Any) -> Callable[[], Book]:
@@ -41,6 +45,13 @@ def one(rows: list[tuple[float, ...]], acting: dict[int, Any], cash: float = 10_
     elsewhere = ("costs", "max_positions", "budgets", "rules_of_market", "funding", "finer", "timeframe")
     outer = {"costs": FREE} | {name: rest.pop(name) for name in elsewhere if name in rest}
     return lambda: book(candles(rows), acting, free(**rest), cash, **outer)
+
+
+def rising(points: tuple[float, ...]) -> Candles:
+    """Return finer candles of the second hour, each from one point straight to the next."""
+    of = candles([(a, max(a, b), min(a, b), b) for a, b in itertools.pairwise(points)], step_ms=MINUTE_MS)
+    of.open_time[:] += HOUR_MS
+    return of
 
 
 def market_rules(valid_from: int | None = None, **rules: str) -> MarketRules:
@@ -152,7 +163,7 @@ SCENARIOS = [
             BUY,
             tie_rule="finer",
             trailing_percent=5,
-            finer=candles([CALM, CALM, (100, 108, 99.5, 107)], step_ms=HOUR_MS // 2),
+            finer=candles([CALM, CALM, (100, 103, 99.5, 102)], step_ms=HOUR_MS // 2),
         ),
         [(1, 100, 95, 100, -500, "STOP")],
         "56e67df47a90173cf1ce168f8e9fa65410f7f4a8857e3a00d76b3ac6327e4f50",
@@ -160,21 +171,113 @@ SCENARIOS = [
     ),
     Scenario(
         "a stop that trails by 5 % follows the high of a candle and holds in the next",
-        one([CALM, (100, 110, 99, 109), (109, 109, 104, 106)], NO_LEVELS, trailing_percent=5),
+        one([CALM, CALM, (108, 110, 105, 109), (109, 109, 104, 106)], NO_LEVELS, trailing_percent=5),
         [(1, 100, 104.5, 100, 450, "TRAILING")],
-        "78e491f7598d56fbae227d5f32b61928664f0827202f9ee742bdd4dabc3cb141",
-    ),
-    Scenario(
-        "a close below the stop that the candle's own high has pulled up ends the trade in that candle",
-        one([CALM, (100, 110, 99, 104), CALM], NO_LEVELS, trailing_percent=5),
-        [(1, 100, 104.5, 100, 450, "TRAILING")],
-        "48e52e8c9881262f3468b4e3f46e2362c2da3ba2f68e993b9bc391021c7ba154",
+        "80847faa2aa9d9e67e58ab5fed25dada2911837e143e0ec61484663c1419de93",
     ),
     Scenario(
         "a trailing stop of a short position follows the low",
-        one([CALM, (100, 101, 90, 92), (92, 95, 91, 94)], {0: (-1, NONE, NONE)}, trailing_percent=5),
+        one([CALM, CALM, (91, 94, 90, 92), (92, 95, 91, 94)], {0: (-1, NONE, NONE)}, trailing_percent=5),
         [(-1, 100, 94.5, 100, 550, "TRAILING")],
-        "84d6dd00c93ae916347cb717292cd97d4397a2a90a6c7f0e52b04c2c5721d99d",
+        "1ef43b19a43bd4811fec7d9c8d7cc3ce35b62467038d101da0f1f68cc10bf771",
+    ),
+    Scenario(
+        "a candle whose high raises the stop to 104.5 may have fallen to its low of 99 as soon as the stop was there",
+        one([CALM, (100, 110, 99, 109), CALM], NO_LEVELS, trailing_percent=5),
+        [(1, 100, 99, 100, -100, "TRAILING")],
+        "d83f428530857d06836af8349845011de45ef85ab8177e54efe1c5127d29b6d6",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
+        "the same for a short position: out at the high of 101, though the low of 90 makes the stop 94.5",
+        one([CALM, (100, 101, 90, 92), CALM], {0: (-1, NONE, NONE)}, trailing_percent=5),
+        [(-1, 100, 101, 100, -100, "TRAILING")],
+        "2f9b1d669e35e6fbaec3f2d9c29205b18aac0b7f4b09f173012ef21739854a3f",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
+        "by the optimistic rule the low came first, and the close of 109 is above the stop of 104.5",
+        one([CALM, (100, 110, 99, 109), (109, 109, 108, 108.5)], NO_LEVELS, trailing_percent=5, tie_rule="optimistic"),
+        [(1, 100, 108.5, 100, 850, "END")],
+        "6dd7b9d5b1bdc14e60f32dbb8b70dd9ab052d3456c0d785054d0739eb12d64c1",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
+        "a close of 104 below the stop of 104.5 that the candle's own high has raised is out there, by the optimistic rule too",
+        one([CALM, (100, 110, 99, 104), CALM], NO_LEVELS, trailing_percent=5, tie_rule="optimistic"),
+        [(1, 100, 104.5, 100, 450, "TRAILING")],
+        "48e52e8c9881262f3468b4e3f46e2362c2da3ba2f68e993b9bc391021c7ba154",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
+        "finer candles show a stop that trails by 2 % hit at 107.8 after the high of 110",
+        one(
+            [CALM, (100, 110, 99.5, 109), (109, 130, 109, 130)],
+            NO_LEVELS,
+            trailing_percent=2,
+            tie_rule="finer",
+            finer=rising((100, 99.5, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 107, 109)),
+        ),
+        [(1, 100, 107.8, 100, 780, "TRAILING")],
+        "9710cd3c68acb09303971a66a13227533a8b666d29c5856761fcb61f10af49fe",
+        ambiguous=(1, 1),
+    ),
+    Scenario(
+        "finer candles in which the low came first hold on to the next candle",
+        one(
+            [CALM, (100, 110, 99.5, 109), (109, 109, 104, 106)],
+            NO_LEVELS,
+            trailing_percent=5,
+            tie_rule="finer",
+            finer=rising((100, 99.5, 102, 104, 106, 108, 110, 109)),
+        ),
+        [(1, 100, 104.5, 100, 450, "TRAILING")],
+        "78e491f7598d56fbae227d5f32b61928664f0827202f9ee742bdd4dabc3cb141",
+        ambiguous=(1, 1),
+    ),
+    Scenario(
+        "finer candles that have not seen the low of 99.5 do not say that the position was held",
+        one(
+            [CALM, (100, 110, 99.5, 109), CALM],
+            NO_LEVELS,
+            trailing_percent=5,
+            tie_rule="finer",
+            finer=rising((100, 102, 104, 106, 108, 110, 109)),
+        ),
+        [(1, 100, 99.5, 100, -50, "TRAILING")],
+        "27f83ab6d505337b8e0b0210dda8989e721f2fa026b0f7e5ff80f65ea3ccd4fd",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
+        "a finer candle that reaches both stop and target itself decides nothing",
+        one(
+            [CALM, (100, 111, 94, 105), CALM],
+            BUY,
+            tie_rule="finer",
+            finer=candles([CALM, CALM, (100, 111, 94, 105), (105, 105, 105, 105)], step_ms=HOUR_MS // 2),
+        ),
+        [(1, 100, 95, 100, -500, "STOP")],
+        "56e67df47a90173cf1ce168f8e9fa65410f7f4a8857e3a00d76b3ac6327e4f50",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
+        "a target of 110 does not save what the stop, at 104.5 by then, may have sold at the low of 99",
+        one([CALM, (100, 111, 99, 105), CALM], {0: (1, 90, 110)}, trailing_percent=5),
+        [(1, 100, 99, 100, -100, "TRAILING")],
+        "d83f428530857d06836af8349845011de45ef85ab8177e54efe1c5127d29b6d6",
+        ambiguous=(1, 0),
+    ),
+    Scenario(
+        "half is sold at 105, where the stop is at 99.75 and the low of 99.9 beyond its reach; the rest may have met it on 104.5",
+        one(
+            [CALM, (100, 110, 99.9, 109), CALM],
+            NO_LEVELS,
+            trailing_percent=5,
+            partial_exits=[PartialExit(part=0.5, gain_percent=5)],
+        ),
+        [(1, 100, 105, 50, 250, "PARTIAL"), (1, 100, 99.9, 50, -5, "TRAILING")],
+        "73488942413ccb6304df85e66016b41601e95e0e3c55a727316e7f4d0d02264f",
+        ambiguous=(1, 0),
     ),
     Scenario(
         "half is closed at a gain of 5 %, the stop takes the rest",
@@ -188,6 +291,31 @@ SCENARIOS = [
         [(1, 100, 95, 100, -500, "STOP")],
         "56e67df47a90173cf1ce168f8e9fa65410f7f4a8857e3a00d76b3ac6327e4f50",
         ambiguous=(1, 0),
+    ),
+    Scenario(
+        "two halves of three lots are one lot and what is left",
+        one(
+            [CALM, (100, 103, 99, 102), CALM],
+            NO_LEVELS,
+            sizing=Sizing(kind="notional", size=300),
+            partial_exits=[PartialExit(part=0.5, gain_percent=1), PartialExit(part=0.5, gain_percent=2)],
+            rules_of_market=(market_rules(lot_size="1"),),
+        ),
+        [(1, 100, 101, 1, 1, "PARTIAL"), (1, 100, 102, 2, 4, "PARTIAL")],
+        "89bddc193556c01b668b8af61c4ad9a8423775da31c1c06b91cda5f4c4c510fe",
+    ),
+    Scenario(
+        "the first half of one lot is no order, the second half closes all of it",
+        one(
+            [CALM, (100, 103, 99, 102), CALM],
+            NO_LEVELS,
+            sizing=Sizing(kind="notional", size=100),
+            partial_exits=[PartialExit(part=0.5, gain_percent=1), PartialExit(part=0.5, gain_percent=2)],
+            rules_of_market=(market_rules(lot_size="1"),),
+        ),
+        [(1, 100, 102, 1, 2, "PARTIAL")],
+        "69d91de95f41b4eb7e29a104eae1aefe344702f7b452dfc9b27864c684e941be",
+        skipped=1,
     ),
     Scenario(
         "a signal against the position closes it at the next open and turns it round",
@@ -232,14 +360,20 @@ SCENARIOS = [
         "27146da84f7c566ce42c488d66bfd1f161f5fbcbb34b30f97eaa6093e65017fc",
     ),
     Scenario(
-        "ten times leverage is liquidated where 0.5 % of margin are left: 100 * 0.9 / 0.995",
-        one([CALM, (100, 101, 90, 95), CALM], NO_LEVELS, leverage=10.0),
+        "ten times leverage is liquidated where 0.5 % of margin are left, 100 * 0.9 / 0.995, and those are the exchange's",
+        one([CALM, (100, 101, 90, 95), CALM], NO_LEVELS, leverage=10.0, sizing=Sizing(size=0.5)),
+        [(1, 100, 90.45226130653266, 500, -5000, "LIQUIDATION")],
+        "52effa8dfaeeeb9bcdd567449609c722848c9d1c8e026df58a51bff90bd39219",
+    ),
+    Scenario(
+        "a liquidation without a fee leaves the 0.5 % to the trader",
+        one([CALM, (100, 101, 90, 95), CALM], NO_LEVELS, leverage=10.0, liquidation_fee=0.0),
         [(1, 100, 90.45226130653266, 1000, -9547.738693467337, "LIQUIDATION")],
         "fcdcc20301f5db49f8b9f5eba0f83e896f08a1ac2c13217effa0fd1c44bfb3ad",
     ),
     Scenario(
         "a gap beyond the liquidation costs the margin and no more: the exchange bears the rest",
-        one([CALM, CALM, (80, 82, 79, 81)], NO_LEVELS, leverage=10.0),
+        one([CALM, CALM, (80, 82, 79, 81)], NO_LEVELS, leverage=10.0, liquidation_fee=0.0),
         [(1, 100, 90, 1000, -10_000, "LIQUIDATION")],
         "258eb4250e50c2e0746a7a77c30f18550a366bd185f324feaeec24edfbc105d9",
     ),
@@ -328,12 +462,36 @@ SCENARIOS = [
         "b8a8a64bb029ccc432c188823c347501a71669751cedcac7dda1450ecee1dc0e",
     ),
     Scenario(
-        "the fees in the market's rules go before the general ones",
+        "a maker's fee that is given goes before that of the market's rules: 2 on 1,000 in, 0.55 on 1,100 out",
         one(
             [CALM, CALM, (100, 111, 99, 110)],
             BUY,
             sizing=Sizing(kind="notional", size=1000),
-            costs=Costs(maker_fee=0.0005, taker_fee=0.001),
+            costs=Costs(maker_fee=0.0005),
+            rules_of_market=(market_rules(maker_fee="0", taker_fee="0.002"),),
+        ),
+        [(1, 100, 110, 10, 97.45, "TARGET")],
+        "a96f967aa2078343669f2494355b9354ca7b0743884f1c105fae4dc02a162d5b",
+    ),
+    Scenario(
+        "without fees that are given or stated both are 0.1 %: 1 on 1,000 in, 1.10 on 1,100 out",
+        one(
+            [CALM, CALM, (100, 111, 99, 110)],
+            BUY,
+            sizing=Sizing(kind="notional", size=1000),
+            costs=Costs(),
+            rules_of_market=(market_rules(),),
+        ),
+        [(1, 100, 110, 10, 97.9, "TARGET")],
+        "08d45d550cd6fd34928e4e9d709af8ce949348e2ac6564ea262fa0102282751a",
+    ),
+    Scenario(
+        "fees that are not given are those of the market's rules",
+        one(
+            [CALM, CALM, (100, 111, 99, 110)],
+            BUY,
+            sizing=Sizing(kind="notional", size=1000),
+            costs=Costs(),
             rules_of_market=(market_rules(maker_fee="0", taker_fee="0.002"),),
         ),
         [(1, 100, 110, 10, 98, "TARGET")],
@@ -414,6 +572,13 @@ SCENARIOS = [
         [],
         "52bb58bb87336eea657823a2f08b641c106c0256f1249286f4547f86c7bcc32c",
         refused={"LEVELS": 1},
+    ),
+    Scenario(
+        "a stop below 0 and a target at 0 are no prices: neither signal is traded",
+        one([CALM] * 4, {0: (1, -5, 110), 1: (-1, 105, 0)}),
+        [],
+        "52bb58bb87336eea657823a2f08b641c106c0256f1249286f4547f86c7bcc32c",
+        refused={"LEVELS": 2},
     ),
     Scenario(
         "levels measured from the fill keep their distance: 95 and 110 of 100 become 96.9 and 112.2 of 102",

@@ -97,3 +97,18 @@ import fks_assets.quant.backtest.book, fks_assets.quant.backtest.engine, fks_ass
 print(sorted({"numba", "talib", "scipy", "llvmlite"} & set(sys.modules)))
 """
     assert run(script) == ["[]"]
+
+
+def test_numba_is_loaded_without_scipy_whose_dot_product_a_strategy_of_a_user_may_still_compile():
+    """A third of the time until a first backtest went into loading `scipy.linalg`, which nothing here calls."""
+    script = """
+import gc, sys
+import fks_assets.quant.backtest.compiled
+print("scipy.linalg" in sys.modules, gc.isenabled())
+import numba
+import numpy as np
+from numba.np import arraymath, linalg
+product = numba.njit(lambda one, other: np.dot(one, other))(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+print(product, arraymath._HAVE_BLAS, arraymath.ensure_blas is linalg.ensure_blas, linalg.ensure_blas.__name__)
+"""
+    assert run(script) == ["False", "True", "11.0", "True", "True", "ensure_blas"]

@@ -57,7 +57,7 @@ def large_book() -> Book:
     markets = (
         series(btc, "BTC-USDT@binance", rules=rules, funding=funding),
         series(eth, "ETH-USDT@binance", finer=finer_of(random, eth, HOUR_MS, 4)),
-        series(slow, "XRP-USDT@kraken", "4h", costs=Costs(spread=0.001, impact=0.2)),
+        series(slow, "XRP-USDT@kraken", "4h"),
     )
     how = {
         "breakout": free(trailing_percent=0.25, leverage=3.0, tie_rule="finer", sizing=Sizing(kind="confidence")),
@@ -65,7 +65,10 @@ def large_book() -> Book:
     }
     legs = [Leg(name, each, judged(name, each.candles), rules) for name, rules in how.items() for each in markets]
     budgets = {"breakout": Budget(share=0.6, max_positions=2), "technical": Budget(share=0.5)}
-    return Book(tuple(legs), BookRules(max_positions=5, costs=Costs(slippage=0.0002), budgets=budgets))
+    return Book(
+        tuple(legs),
+        BookRules(max_positions=5, costs=Costs(slippage=0.0002, spread=0.0002, impact=0.2, impact_limit=0.05), budgets=budgets),
+    )
 
 
 def test_three_runs_in_one_process_are_equal_byte_by_byte():

@@ -8,7 +8,6 @@ import pytest
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import Book, Funding, Leg
 from fks_assets.quant.backtest.engine import run_backtest
-from fks_assets.quant.backtest.ledger import exact_equity
 from fks_assets.quant.backtest.results import Refusal
 from fks_assets.quant.backtest.rules import BookRules, Budget, Costs, Sizing
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
@@ -16,6 +15,7 @@ from fks_assets.quant.markets import parse_market
 from fks_assets.quant.performance_ruin import after_ruin
 from fks_assets_tests.quant.backtest.books import MARKET, book, candles, free, series, signals
 from fks_assets_tests.quant.backtest.comparing import assert_equals_reference
+from fks_assets_tests.quant.backtest.ledger import exact_equity
 from fks_assets_tests.quant.backtest.scenarios import FREE, NO_LEVELS, market_rules
 from fks_assets_tests.quant.series import HOUR_MS, START_MS
 

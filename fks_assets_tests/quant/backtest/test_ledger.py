@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import Book, Leg, single
 from fks_assets.quant.backtest.engine import run_backtest
-from fks_assets.quant.backtest.ledger import ExactAccount, ExactFill, ExactFunding, exact_equity
 from fks_assets.quant.backtest.orders import order_levels, order_price, trailed_stop
 from fks_assets.quant.backtest.results import ENTRY, BacktestResult
 from fks_assets.quant.backtest.rules import BookRules, Costs, Sizing
@@ -18,6 +17,7 @@ from fks_assets.quant.sizing import order_quantity
 from fks_assets_tests.amounts import tries
 from fks_assets_tests.quant.backtest.books import free, judged, series
 from fks_assets_tests.quant.backtest.drawing import books
+from fks_assets_tests.quant.backtest.ledger import ExactAccount, ExactFill, ExactFunding, exact_equity
 from fks_assets_tests.quant.backtest.reference import reference_backtest
 from fks_assets_tests.quant.backtest.scenarios import SCENARIOS, two_markets
 from fks_assets_tests.quant.backtest.test_reference import BINANCE
@@ -63,7 +63,7 @@ def assert_desk_orders_the_same(book: Book, result: BacktestResult) -> int:
 def desk_order(book: Book, account: ExactAccount, entered: dict[int, ExactFill], fill: ExactFill) -> tuple[Decimal, Decimal]:
     """Return (price, quantity) of the order that a desk with this account sends at this moment."""
     leg = book.legs[fill.leg]
-    candles, rules, costs = leg.series.candles, rules_at(leg, fill.time), leg.series.costs or book.rules.costs
+    candles, rules, costs = leg.series.candles, rules_at(leg, fill.time), book.rules.costs
     row = int(np.searchsorted(candles.open_time, fill.time))
 
     def price_of(quantity: float) -> Decimal:
@@ -96,7 +96,7 @@ def desk_order(book: Book, account: ExactAccount, entered: dict[int, ExactFill],
             confidence=float(leg.signals.confidence[row - 1]),
             available=available,
             equity=equity,
-            fee=Decimal(repr(costs.taker_fee)) if rules.taker_fee is None else rules.taker_fee,
+            fee=costs.fee_rate(rules.taker_fee, rests=False),
             leverage=leg.rules.leverage,
             reprice=repriced if costs.impact else None,
         )

@@ -7,6 +7,7 @@ import pytest
 
 from fks_assets.errors import InsufficientData, InvalidInput
 from fks_assets.quant.backtest.book import Book, Funding, Leg
+from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.backtest.rules import BookRules, Budget, Costs, LegRules, PartialExit, Sizing
 from fks_assets.quant.candles import Candles, empty_candles
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
@@ -33,6 +34,27 @@ CALM = (100, 101, 99, 100)
         (lambda: LegRules(tie_rule="lucky"), "tie_rule: Input should be 'pessimistic', 'optimistic' or 'finer', was 'lucky'"),
         (lambda: LegRules(trailing_percent=0), "trailing_percent: Input should be greater than 0, was 0"),
         (lambda: LegRules(daily_trades=0), "daily_trades: Input should be greater than or equal to 1, was 0"),
+        (
+            lambda: LegRules(daily_trades=99999999999999999999),
+            "daily_trades: Input should be less than or equal to 1000000, was 99999999999999999999",
+        ),
+        (
+            lambda: LegRules(oldest_signal_candles=1e300),
+            "oldest_signal_candles: Input should be less than or equal to 1000000, was 1e+300",
+        ),
+        (
+            lambda: BookRules(max_positions=10**30),
+            f"max_positions: Input should be less than or equal to 1000000, was {10**30}",
+        ),
+        (
+            lambda: BookRules(budgets={"breakout": {"max_positions": 10**30}}),
+            f"max_positions: Input should be less than or equal to 1000000, was {10**30}",
+        ),
+        (lambda: Sizing(kind="notional", size=1e300), "size: Input should be less than or equal to 1000000000000000, was 1e+300"),
+        (
+            lambda: LegRules(maintenance_margin=0.6),
+            "maintenance_margin: Input should be less than or equal to 0.5, was 0.6",
+        ),
         (lambda: LegRules(daily_trades=1.5), "daily_trades: Input should be a valid integer, was 1.5"),
         (lambda: LegRules(cooldown_minutes=-1), "cooldown_minutes: Input should be greater than or equal to 0, was -1"),
         (lambda: LegRules(long=False, short=False), "long must be true where short is false, was False"),
@@ -75,6 +97,24 @@ def test_rules_can_be_read_from_a_document_and_do_not_change():
         rules.leverage = 2.0  # type: ignore[misc]
 
 
+def test_the_largest_rules_there_are_run():
+    book = Book(
+        (Leg("drawn", series(candles([CALM] * 3)), signals(3, {0: (1, 95, 110)}), free(**LARGEST)),),
+        BookRules(max_positions=1_000_000, budgets={"drawn": Budget(max_positions=1_000_000)}),
+    )
+    assert len(run_backtest(book).trades) == 1
+
+
+LARGEST = {"daily_trades": 1_000_000, "oldest_signal_candles": 1_000_000.0, "cooldown_minutes": 525_600.0}
+
+
+@pytest.mark.parametrize("parts", [[0.1] * 7 + [0.3], [0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3], [0.011, 0.048, 0.941]])
+def test_parts_that_are_the_whole_position_but_for_what_floats_make_of_them_take_all(parts):
+    rules = LegRules(partial_exits=[{"part": part, "gain_percent": place + 1} for place, part in enumerate(parts)])
+    assert rules.takes_all
+    assert not LegRules(partial_exits=[{"part": 0.5, "gain_percent": 1}, {"part": 0.49, "gain_percent": 2}]).takes_all
+
+
 def broken(column: str, value: float) -> Candles:
     of = candles([CALM, CALM, CALM])
     getattr(of, column)[1] = value
@@ -88,6 +128,16 @@ def broken(column: str, value: float) -> Candles:
         (lambda: series(broken("low", np.nan)), InvalidInput, "low is nan in the candle that opens at 1577840400000"),
         (lambda: series(broken("high", np.inf)), InvalidInput, "high is inf in the candle that opens at 1577840400000"),
         (lambda: series(broken("open", 0.0)), InvalidInput, "open is 0.0 in the candle that opens at 1577840400000"),
+        (
+            lambda: series(broken("open", 120.0)),
+            InvalidInput,
+            "open 120.0 is outside low 99.0 to high 101.0 in the candle that opens at 1577840400000",
+        ),
+        (
+            lambda: series(candles([CALM]), finer=broken("close", 98.5)),
+            InvalidInput,
+            "finer candles: close 98.5 is outside low 99.0 to high 101.0 in the candle that opens at 1577840400000",
+        ),
         (lambda: series(broken("volume", -1.0)), InvalidInput, "volume is -1.0 in the candle that opens at 1577840400000"),
         (lambda: series(broken("open_time", 0)), InvalidInput, "open times must be int64 and at least 3600000 ms apart"),
         (
@@ -110,6 +160,17 @@ def test_data_that_cannot_be_traded_on_is_refused(make, kind, message):
         make()
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_markets_that_pay_in_several_coins_are_no_book():
+    """A gain of 5 toman and a loss of 5 dollars are not nothing."""
+    legs = [
+        Leg("drawn", series(candles([CALM, CALM]), market), signals(2, {}), free())
+        for market in ("BTC-USDT@binance", "ETH-USDT@binance", "BTC-IRT@binance")
+    ]
+    assert Book(tuple(legs[:2])).markets == ("BTC-USDT@binance", "ETH-USDT@binance")
+    with pytest.raises(InvalidInput, match="a book counts in one quote coin, its markets pay in USDT, IRT: make a book of each"):
+        Book(tuple(legs))
 
 
 def test_a_book_refuses_doubled_legs_unknown_budgets_and_rules_of_another_market():

@@ -37,7 +37,7 @@ CALM = (100.0, 101.0, 99.0, 100.0)
 
 
 @pytest.mark.parametrize(
-    ("side", "candle", "stop", "after", "target", "favourable_first", "expected"),
+    ("side", "candle", "stop", "after", "target", "optimistic", "expected"),
     [
         (LONG, CALM, 95.0, 95.0, 110.0, False, (HELD, 100.0, False)),
         (LONG, (100.0, 101.0, 95.0, 99.0), 95.0, 95.0, 110.0, False, (STOPPED, 95.0, False)),
@@ -46,18 +46,27 @@ CALM = (100.0, 101.0, 99.0, 100.0)
         (LONG, (112.0, 113.0, 90.0, 98.0), 95.0, 95.0, 110.0, False, (REACHED, 110.0, False)),
         (LONG, (100.0, 111.0, 94.0, 98.0), 95.0, 95.0, 110.0, False, (STOPPED, 95.0, True)),
         (LONG, (100.0, 111.0, 94.0, 98.0), 95.0, 95.0, 110.0, True, (REACHED, 110.0, True)),
-        (LONG, (100.0, 109.0, 99.0, 103.0), 95.0, 103.55, 110.0, False, (STOPPED, 103.55, False)),
-        (LONG, (100.0, 109.0, 99.0, 104.0), 95.0, 103.55, 110.0, False, (HELD, 104.0, False)),
-        (LONG, (100.0, 109.0, 99.0, 104.0), 95.0, 103.55, 110.0, True, (STOPPED, 103.55, False)),
+        (LONG, (100.0, 109.0, 99.0, 103.0), 95.0, 103.55, 110.0, False, (STOPPED, 99.0, True)),
+        (LONG, (100.0, 109.0, 99.0, 104.0), 95.0, 103.55, 110.0, False, (STOPPED, 99.0, True)),
+        (LONG, (105.0, 109.0, 104.0, 108.0), 95.0, 103.55, 110.0, False, (HELD, 108.0, False)),
+        (LONG, (100.0, 109.0, 99.0, 104.0), 95.0, 103.55, 110.0, True, (HELD, 104.0, True)),
+        (LONG, (100.0, 109.0, 99.0, 103.0), 95.0, 103.55, 110.0, True, (STOPPED, 103.55, True)),
+        (LONG, (100.0, 109.0, 94.0, 104.0), 95.0, 103.55, 110.0, False, (STOPPED, 95.0, True)),
+        (LONG, (100.0, 109.0, 94.0, 104.0), 95.0, 103.55, 110.0, True, (STOPPED, 103.55, True)),
+        (LONG, (100.0, 111.0, 99.0, 105.0), 95.0, 104.5, 110.0, False, (STOPPED, 99.0, True)),
+        (LONG, (100.0, 111.0, 99.0, 105.0), 95.0, 104.5, 110.0, True, (REACHED, 110.0, True)),
         (SHORT, (100.0, 105.0, 99.0, 100.0), 105.0, 105.0, 90.0, False, (STOPPED, 105.0, False)),
         (SHORT, (106.0, 107.0, 99.0, 100.0), 105.0, 105.0, 90.0, False, (STOPPED, 106.0, False)),
         (SHORT, (100.0, 101.0, 90.0, 95.0), 105.0, 105.0, 90.0, False, (REACHED, 90.0, False)),
         (SHORT, (100.0, 105.0, 90.0, 95.0), 105.0, 105.0, 90.0, False, (STOPPED, 105.0, True)),
+        (SHORT, (100.0, 101.0, 90.0, 92.0), 105.0, 94.5, 80.0, False, (STOPPED, 101.0, True)),
+        (SHORT, (100.0, 101.0, 90.0, 92.0), 105.0, 94.5, 80.0, True, (HELD, 92.0, True)),
         (LONG, CALM, NONE, NONE, NONE, False, (HELD, 100.0, False)),
+        (LONG, CALM, NONE, 99.5, NONE, False, (STOPPED, 99.0, True)),
     ],
 )
-def test_a_candle_is_judged_along_its_path(side, candle, stop, after, target, favourable_first, expected):
-    assert evaluate_candle(side, *candle, stop, after, target, favourable_first) == expected
+def test_a_candle_does_the_worst_that_its_prices_allow_or_the_best(side, candle, stop, after, target, optimistic, expected):
+    assert evaluate_candle(side, *candle, stop, after, target, optimistic) == expected
 
 
 PRICES = st.floats(1.0, 1000.0)
@@ -84,8 +93,43 @@ def test_a_trailing_stop_over_any_prices_is_the_best_price_less_the_distance(sid
     assert stop == best * (1 - side * distance)
 
 
+@given(
+    st.sampled_from([LONG, SHORT]),
+    st.lists(st.integers(80, 125), min_size=1, max_size=12),
+    st.sampled_from([0.02, 0.05, 0.1]),
+    st.sampled_from([NONE, 110.0, 90.0]),
+)
+def test_no_path_between_four_prices_ends_worse_than_the_worst_or_better_than_the_best(side, path, distance, target):
+    """The price walks from 100 from point to point; what it does there is asked at each, with gaps between them."""
+    points = [100.0, *map(float, path)]
+    target = NONE if side * (target - 100.0) <= 0 else target
+    stop = ratchet(side, NONE, 100.0, distance)
+    best = max(points) if side == LONG else min(points)
+    capped = best if math.isnan(target) or side * (target - best) > 0 else target
+    candle = (100.0, max(points), min(points), points[-1])
+    worth = {}
+    for optimistic in (False, True):
+        event, price, tie = evaluate_candle(side, *candle, stop, ratchet(side, stop, capped, distance), target, optimistic)
+        worth[optimistic] = side * price
+    walked, left = walked_through(side, points, distance, target)
+    assert worth[False] <= walked <= worth[True]
+    assert tie or (walked == worth[False] == worth[True] and (event == HELD) is not left)
+
+
+def walked_through(side: int, points: list[float], distance: float, target: float) -> tuple[float, bool]:
+    """Return (what a unit is worth at the end of a path without gaps, whether it was sold on the way)."""
+    stop = ratchet(side, NONE, points[0], distance)
+    for point in points[1:]:
+        if side * (point - stop) <= 0:
+            return side * stop, True
+        if side * (point - target) >= 0:
+            return side * target, True
+        stop = ratchet(side, stop, point, distance)
+    return side * points[-1], False
+
+
 @given(st.sampled_from([LONG, SHORT]), st.tuples(PRICES, PRICES, PRICES, PRICES), PRICES, PRICES, st.booleans())
-def test_the_compiled_function_says_what_the_plain_one_says(side, prices, stop, target, favourable_first):
+def test_the_compiled_function_says_what_the_plain_one_says(side, prices, stop, target, optimistic):
     from fks_assets.quant import stops
     from fks_assets.quant.backtest import holding
     from fks_assets.quant.backtest.compiled import compiled
@@ -93,6 +137,6 @@ def test_the_compiled_function_says_what_the_plain_one_says(side, prices, stop, 
     open_, close, *others = prices
     candle = (open_, max(prices), min(prices), close)
     assert others
-    plain = evaluate_candle(side, *candle, stop, stop, target, favourable_first)
-    assert holding.evaluate_candle(side, *candle, stop, stop, target, favourable_first) == plain
+    plain = evaluate_candle(side, *candle, stop, stop, target, optimistic)
+    assert holding.evaluate_candle(side, *candle, stop, stop, target, optimistic) == plain
     assert compiled(stops.ratchet)(side, stop, target, 0.03) == ratchet(side, stop, target, 0.03)

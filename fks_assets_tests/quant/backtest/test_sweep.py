@@ -12,9 +12,9 @@ from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
 from fks_assets.quant.backtest.sweep import sweep
 from fks_assets.quant.indicators import compute_indicators, warm_rows
-from fks_assets.quant.performance import measure_backtest
 from fks_assets.quant.strategies.registry import create_strategy
 from fks_assets_tests.quant.backtest.books import free, series
+from fks_assets_tests.quant.backtest.comparing import figures_of
 from fks_assets_tests.quant.series import synthetic
 
 OF = synthetic(4000, seed=11, volatility=0.008)
@@ -42,7 +42,7 @@ def test_every_row_has_the_figures_of_its_own_backtest(workers, sharing):
     assert found.combinations == tuple(COMBINATIONS)
     for row, combination in enumerate(COMBINATIONS):
         result = run_backtest(single("sweep", WHERE, signals_of(combination), rules_of(combination), BOOK))
-        performance = measure_backtest(result, int(OF.open_time[0]))
+        performance = figures_of(result, int(OF.open_time[0]))
         assert performance.total_trades > 50
         for name, column in found.figures.items():
             expected = getattr(performance, name)

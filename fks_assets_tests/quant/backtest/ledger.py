@@ -130,7 +130,7 @@ class _Reader:
 
     def __init__(self, place: int, leg: Leg, book: Book) -> None:
         self.place, self.leg = place, leg
-        self.costs = leg.series.costs or book.rules.costs
+        self.costs = book.rules.costs
         self.close_time = leg.series.candles.open_time + leg.series.timeframe.milliseconds
         self.entered: tuple[int, Decimal, MarketRules | None] = (0, ZERO, None)
 
@@ -160,10 +160,10 @@ class _Reader:
             quantity = _multiple(orders.quantity[row], rules and rules.lot_size)
         resting = reason in (TARGET, PARTIAL)
         stated = None if rules is None else (rules.maker_fee if resting else rules.taker_fee)
-        rate = _decimal(self.costs.maker_fee if resting else self.costs.taker_fee) if stated is None else stated
+        rate = self.costs.fee_rate(stated, rests=resting)
         with localcontext(EXACT):
             if reason == LIQUIDATION:
-                rate += _decimal(self.leg.rules.liquidation_fee)
+                rate += _decimal(self.leg.rules.liquidation_rate)
             fee = rate * price * quantity
         if reason == ENTRY:
             self.entered = (opened, price, rules)
