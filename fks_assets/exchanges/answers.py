@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from fks_assets.errors import ExchangeError, ExchangeRefused, ExchangeUnavailable, InvalidResponse, RateLimited
-from fks_assets.exchanges.dialects import Dialect
+from fks_assets.exchanges.dialects import Dialect, FundingApi
 
 LONGEST_BAN_SECONDS = 3 * 86_400.0
 _UNTIL_MS = re.compile(r"banned until (\d{13})")
@@ -46,7 +46,7 @@ class AnswerJudge:
     """Turns answers of one exchange into JSON values or our errors, with ccxt's own table of its error codes and texts."""
 
     exchange: str
-    dialect: Dialect
+    dialect: Dialect | FundingApi
     mapping: CcxtMapping
     ccxt_errors: ModuleType
 
@@ -123,7 +123,7 @@ class AnswerJudge:
         return RateLimited(message, exchange=self.exchange, endpoint=endpoint, retry_after=seconds)
 
 
-def ban_seconds(answer: Answer, dialect: Dialect) -> float:
+def ban_seconds(answer: Answer, dialect: Dialect | FundingApi) -> float:
     """Return how long the exchange wants silence: its Retry-After, what the body names, or the dialect's default."""
     moment = answer_date(answer)
     stated = [_retry_after(answer.headers.get("Retry-After"), moment)]
@@ -141,7 +141,7 @@ def ban_seconds(answer: Answer, dialect: Dialect) -> float:
     return min(seconds, LONGEST_BAN_SECONDS)
 
 
-def used_weight(answer: Answer, dialect: Dialect) -> tuple[int, float] | None:
+def used_weight(answer: Answer, dialect: Dialect | FundingApi) -> tuple[int, float] | None:
     """Return the weight that the exchange counts in its running minute and the seconds left of it, None when it does not say."""
     told = answer.headers.get(dialect.used_weight_header) if dialect.used_weight_header else None
     if told is None or not (told.isascii() and told.isdigit() and len(told) < 10):

@@ -194,3 +194,43 @@ DIALECTS = {
         ban_seconds=MappingProxyType({0: 60.0, 429: 60.0, 418: 120.0, 403: 1800.0}),
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class FundingApi:
+    """One exchange's public API of the funding rates of its perpetual markets, with a request limit of its own.
+
+    It answers at most `page_rows` rates, oldest first. `api` is ccxt's name of the server, `version` the path of it.
+    """
+
+    ccxt_id: str
+    api: str
+    version: str
+    endpoint: str
+    page_rows: int
+    limit: RequestLimit
+    ban_seconds: MappingProxyType[int, float]
+    used_weight_header: str | None = None
+
+    @property
+    def weights(self) -> MappingProxyType[str, int]:
+        """What a request costs: each counts as one."""
+        return MappingProxyType({self.endpoint: 1})
+
+    def pair_id(self, symbol: str) -> str:
+        """Return the exchange's id of the perpetual market of a ccxt spot symbol such as BTC/USDT."""
+        return symbol.replace("/", "")
+
+
+FUNDING_APIS = {
+    "binance": FundingApi(
+        ccxt_id="binanceusdm",
+        api="fapiPublic",
+        version="fapi/v1",
+        endpoint="fundingRate",
+        page_rows=1000,
+        # 500 requests in 5 minutes: at most 60 + 300 x 0.58 = 235 leave the bucket in that time.
+        limit=RequestLimit(weight_per_minute=100, burst=60),
+        ban_seconds=MappingProxyType({0: 60.0, 429: 60.0, 418: 120.0, 403: 60.0}),
+    ),
+}

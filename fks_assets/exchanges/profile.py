@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fks_assets.exchanges.dialects import DIALECTS, Dialect
+from fks_assets.exchanges.dialects import DIALECTS, FUNDING_APIS, Dialect, FundingApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +27,13 @@ class ExchangeProfile:
     def api(self) -> Dialect:
         """The facts of the dialect."""
         return DIALECTS[self.dialect]
+
+
+@dataclass(frozen=True, slots=True)
+class FundingProfile(ExchangeProfile):
+    """How the funding rates of an exchange's perpetual markets are reached: `dialect` names one of FUNDING_APIS."""
+
+    @property
+    def api(self) -> FundingApi:  # type: ignore[override]
+        """The facts of the API."""
+        return FUNDING_APIS[self.dialect]

@@ -1,4 +1,4 @@
-"""Faults in the content of candle answers: wrong values, restated, unfinished, missing, repeated or displaced rows."""
+"""Faults in the content of candles and funding rates: wrong values, restated, unfinished, missing, repeated or displaced rows."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -178,6 +178,37 @@ def _future(rows: list[Row], frame: Frame, options: Mapping[str, Any], chance: r
     return [*rows, *added]
 
 
+@dataclass(frozen=True, slots=True)
+class FundingFrame(Frame):
+    """What is known of rows of funding, which are [time, rate, rest] here: every fault of a value hits the rate."""
+
+    def column(self, name: str) -> int:
+        return 1
+
+    def move(self, row: Row, open_ms: int) -> None:
+        row[0] = open_ms
+
+
+def corrupt_funding(answer: Answer, now_ms: int, hits: list[Hit]) -> Answer:
+    """Return the answer with funding rates after the content faults among the hits that mean something for them."""
+    chosen = [hit for hit in hits if hit.rule.action in FUNDING_CHANGES and hit.rule.options.get("values") != "high_below_low"]
+    if not chosen or answer.status != 200:
+        return answer
+    rows = [[each.pop("fundingTime"), each.pop("fundingRate"), each] for each in orjson.loads(answer.body)]
+    frame = FundingFrame("binance", BINANCE_INTERVALS["8h"], now_ms)
+    for hit in chosen:
+        rows = FUNDING_CHANGES[hit.rule.action](rows, frame, hit.rule.options, hit.random)
+    told = [{"fundingTime": time, "fundingRate": rate, **rest} for time, rate, rest in rows]
+    return replace(answer, body=orjson.dumps(told), rows=len(told))
+
+
+def _revise_rate(rows: list[Row], frame: Frame, options: Mapping[str, Any], chance: random.Random) -> list[Row]:
+    for row in rows:
+        if row[0] == options["open_time"]:
+            row[1] = _scaled(row[1], options["price_factor"])
+    return rows
+
+
 CHANGES: Mapping[str, Change] = {
     "values": _values,
     "revise": _revise,
@@ -189,3 +220,5 @@ CHANGES: Mapping[str, Change] = {
     "off_grid": _off_grid,
     "future": _future,
 }
+_LIKE_CANDLES = ("values", "missing", "duplicate", "reorder", "off_grid", "future")
+FUNDING_CHANGES: Mapping[str, Change] = {**{name: CHANGES[name] for name in _LIKE_CANDLES}, "revise": _revise_rate}

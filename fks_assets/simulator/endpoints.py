@@ -10,7 +10,7 @@ import orjson
 from fks_assets.clock import now_ms
 from fks_assets.simulator.answers import Answer, Refusal
 from fks_assets.simulator.api import Api, Call
-from fks_assets.simulator.corruption import corrupt
+from fks_assets.simulator.corruption import corrupt, corrupt_funding
 from fks_assets.simulator.delivery import Receive, Scope, Send, deliver, replaced
 from fks_assets.simulator.exchange import MARKER, SimulatedExchange
 from fks_assets.simulator.faults import Asked, Hit
@@ -81,6 +81,8 @@ class _Served:
         answer = self._private(hits) if is_private else self._handled(self._public, hits)
         if call.endpoint in ("klines", "OHLC"):
             answer = corrupt(answer, api.name, timeframe, now, hits)
+        elif call.endpoint == "fundingRate":
+            answer = corrupt_funding(answer, now, hits)
         return replaced(answer, api.error, [Hit(hit.rule.on_the_wire(), hit.random) for hit in hits]), hits
 
     def _private(self, hits: list[Hit]) -> Answer:

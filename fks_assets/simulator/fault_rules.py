@@ -34,6 +34,7 @@ PRIVATE_ENDPOINTS = (
 ENDPOINT_GROUPS: Mapping[str, tuple[str, ...]] = {
     "candles": ("klines", "OHLC", "history"),
     "clock": ("time", "Time"),
+    "funding": ("fundingRate",),
     "markets": ("exchangeInfo", "Assets", "AssetPairs", "markets", "options"),
     "submissions": _SUBMISSIONS,
     "cancels": _CANCELS,
@@ -45,6 +46,7 @@ ENDPOINTS = (
     *("ticker/price", "ticker/24hr", "ticker/bookTicker"),
     *("Time", "SystemStatus", "Assets", "AssetPairs", "OHLC", "Ticker", "Depth", "Trades"),
     *("history", "markets", "options", "stats", "orderbook"),
+    "fundingRate",
     *PRIVATE_ENDPOINTS,
 )
 BAD_VALUES = ("nan", "inf", "negative", "zero", "overflow", "null", "text", "high_below_low")
@@ -75,7 +77,7 @@ _ROWS = {"where": Key("choice", choices=WHERE, default="last"), "count": Key("wh
 COMMON: Mapping[str, Key] = {
     "name": Key("text"),
     "action": Key("text", required=True),
-    "dialect": Key("choice", choices=("binance", "kraken", "wallex", "nobitex")),
+    "dialect": Key("choice", choices=("binance", "kraken", "wallex", "nobitex", "fapi")),
     "endpoint": Key("texts", choices=(*ENDPOINTS, *ENDPOINT_GROUPS)),
     "symbol": Key("texts"),
     "timeframe": Key("texts"),

@@ -43,6 +43,14 @@ class KrakenLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class FapiLimits:
+    """Requests for funding rates of an address in so many seconds."""
+
+    requests: float = 500.0
+    seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class Breach:
     """A refused request: kind `limit` (first refusal), `ignored` (sent although told to wait), `banned` or `orders`.
 
@@ -108,6 +116,7 @@ class Limiter:
         self._monotonic = monotonic
         self.binance = BinanceLimits()
         self.kraken = KrakenLimits()
+        self.fapi = FapiLimits()
         self._windows: dict[str, _Window] = {}
         self._counters: dict[tuple[str, ...], _Counter] = {}
         self._orders: dict[tuple[str, float], _Window] = {}
@@ -121,9 +130,9 @@ class Limiter:
 
     def override(self, dialect: str, values: dict[str, float]) -> None:
         """Replace limits of a dialect and forget what was used; raise InvalidInput for an unknown name or a value below 0."""
-        if dialect not in ("binance", "kraken"):
-            raise InvalidInput(f"limits: dialect {dialect!r} is unknown; known: binance, kraken")
-        current: BinanceLimits | KrakenLimits = getattr(self, dialect)
+        if dialect not in ("binance", "kraken", "fapi"):
+            raise InvalidInput(f"limits: dialect {dialect!r} is unknown; known: binance, kraken, fapi")
+        current: BinanceLimits | KrakenLimits | FapiLimits = getattr(self, dialect)
         names = [field.name for field in fields(current)]
         for name, value in values.items():
             if name not in names:
@@ -135,7 +144,7 @@ class Limiter:
 
     def as_json(self) -> dict[str, Any]:
         """Return the limits in force by dialect."""
-        return {"binance": asdict(self.binance), "kraken": asdict(self.kraken)}
+        return {"binance": asdict(self.binance), "kraken": asdict(self.kraken), "fapi": asdict(self.fapi)}
 
     def forget(self) -> None:
         """Drop all counters, bans and recorded breaches."""

@@ -13,12 +13,14 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from fks_assets.errors import InvalidInput
+from fks_assets.simulator.api import Api
 from fks_assets.simulator.apis import APIS
 from fks_assets.simulator.clock import SimulatedClock
 from fks_assets.simulator.control import control_routes
 from fks_assets.simulator.control_trading import trading_routes
 from fks_assets.simulator.endpoints import ExchangeEndpoint
 from fks_assets.simulator.exchange import ALL_DIALECTS, SimulatedExchange
+from fks_assets.simulator.fapi import FAPI
 from fks_assets.simulator.fault_rules import read_fault_file
 from fks_assets.simulator.faults import FaultPlan
 from fks_assets.simulator.generator import GeneratedMarkets
@@ -57,7 +59,9 @@ def build_exchange(
 
 def build_app(exchange: SimulatedExchange) -> Starlette:
     """Return the ASGI application of an exchange."""
-    spoken = [APIS[name] for name in sorted(exchange.dialects)]
+    spoken: list[Api] = [APIS[name] for name in sorted(exchange.dialects)]
+    # Binance's futures are there where its spot dialect is.
+    spoken += [FAPI] if "binance" in exchange.dialects else []
     routes = [Route(path, ExchangeEndpoint(exchange, api)) for api in spoken for path in api.routes]
     return Starlette(routes=[*routes, *control_routes(exchange), *trading_routes(exchange)])
 

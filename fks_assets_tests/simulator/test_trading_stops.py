@@ -13,8 +13,8 @@ from fks_assets_tests.simulator.trading_bench import HOUR, Bench
 CASES = 400
 
 
-@pytest.mark.parametrize(("way", "favourable_first"), [("low_first", False), ("high_first", True)])
-def test_a_list_ends_where_the_backtest_says(tmp_path: Path, way: str, favourable_first: bool) -> None:
+@pytest.mark.parametrize(("way", "optimistic"), [("low_first", False), ("high_first", True)])
+def test_a_list_ends_where_the_backtest_says(tmp_path: Path, way: str, optimistic: bool) -> None:
     """A desk on the simulator ends its positions at the very prices of the backtest, gaps and doubtful candles included."""
     seed = 21
     source = random.Random(seed)
@@ -29,7 +29,7 @@ def test_a_list_ends_where_the_backtest_says(tmp_path: Path, way: str, favourabl
     for number in range(CASES):
         opened, high, low, closed = candles[2 * number + 1]
         stop, target = round(source.uniform(88, 99.5), 2), round(source.uniform(100.5, 112), 2)
-        expected, price, _ = evaluate_candle(1, opened, high, low, closed, stop, stop, target, favourable_first)
+        expected, price, _ = evaluate_candle(1, opened, high, low, closed, stop, stop, target, optimistic)
         bench.to((2 * number + 1) * HOUR - 1)
         both = bench.core.place_list(
             bench.account,

@@ -209,10 +209,8 @@ class PaperBook:
 
     def _fee(self, market: Market, value: Decimal, *, is_maker: bool) -> Decimal:
         rules = self._rules[market]
-        rate = rules.maker_fee if is_maker else rules.taker_fee
-        if rate is None:
-            rate = Decimal(repr(self._costs.maker_fee if is_maker else self._costs.taker_fee))
-        return value_of(rate, value)
+        stated = rules.maker_fee if is_maker else rules.taker_fee
+        return value_of(self._costs.fee_rate(stated, rests=is_maker), value)
 
     def _execute(self, order: VenueOrder, price: Decimal, at_ms: int, *, is_maker: bool) -> VenueFill:
         market, quantity = order.market, order.quantity
