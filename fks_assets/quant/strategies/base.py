@@ -1,6 +1,6 @@
 """What a strategy is: validated parameters and one pure, vectorised function that judges every candle by the past alone."""
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
@@ -15,6 +15,7 @@ from fks_assets.quant.indicators import WARMUP_ROWS
 BUY, HOLD, SELL = 1, 0, -1
 TOO_LITTLE_HISTORY = "too little history"
 NO_STOP_OR_TARGET = "no price for a stop or a target"
+_NOT_REPLACED = "{} may not replace evaluate, which holds back what is said with too little history"
 
 
 class Parameters(BaseModel):
@@ -47,8 +48,25 @@ class SignalColumns:
         return self.reasons[int(self.reason_codes[row])]
 
 
-class Strategy(ABC, Generic[P]):
-    """A strategy with its parameters. A subclass states its rules in its docstring and may not replace `evaluate`."""
+class _Strategies(ABCMeta):
+    """The class of strategy classes: `evaluate` is that of Strategy in all of them, whatever a module does after its class."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name == "evaluate":
+            raise TypeError(_NOT_REPLACED.format(cls.__name__))
+        super().__setattr__(name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        if name == "evaluate":
+            raise TypeError(_NOT_REPLACED.format(cls.__name__))
+        super().__delattr__(name)
+
+
+class Strategy(Generic[P], metaclass=_Strategies):
+    """A strategy with its parameters. A subclass states its rules in its docstring and may not replace `evaluate`.
+
+    Whoever judges candles calls `Strategy.evaluate(strategy, …)`, which no attribute of an instance or of a class comes before.
+    """
 
     name: ClassVar[str]
     parameters_model: ClassVar[type[Parameters]]
@@ -56,8 +74,8 @@ class Strategy(ABC, Generic[P]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "evaluate" in vars(cls):
-            raise TypeError(f"{cls.__name__} may not replace evaluate, which holds back what is said with too little history")
+        if cls.evaluate is not Strategy.evaluate:
+            raise TypeError(_NOT_REPLACED.format(cls.__name__))
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters

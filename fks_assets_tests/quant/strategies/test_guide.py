@@ -9,7 +9,9 @@ import pytest
 
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.certificate import certify
+from fks_assets.quant.strategies.loading import load_strategies
 from fks_assets.quant.strategies.registry import STRATEGIES, create_strategy, register_folder
+from fks_assets.quant.strategies.template import strategy_template
 from fks_assets_tests.quant.judging import judged
 from fks_assets_tests.quant.series import synthetic
 
@@ -26,6 +28,23 @@ def donchian(tmp_path: Path):
     register_folder(tmp_path)
     yield create_strategy("donchian", tomllib.loads(blocks("toml")[0])["strategies"]["donchian"])
     register_folder(None)
+
+
+def test_the_strategy_of_the_guide_is_the_file_that_a_new_strategy_begins_with():
+    assert blocks("python")[0] == strategy_template("donchian")
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("range_break", "RangeBreak"), ("sma_20", "Sma20"), ("rule", "RuleStrategy"), ("none", "NoneStrategy"), ("class", "Class")],
+)
+def test_a_file_for_any_name_is_loaded_as_the_strategy_of_that_name(tmp_path: Path, name: str, title: str):
+    (tmp_path / f"{name}.py").write_text(strategy_template(name), encoding="utf-8")
+    loaded = load_strategies(tmp_path)
+    assert loaded.faults == ()
+    assert {each: strategy.__name__ for each, strategy in loaded.strategies.items()} == {name: title}
+    strategy = loaded.strategies[name](loaded.strategies[name].parameters_model())
+    assert set(judged(strategy, synthetic(700, seed=4)).action.tolist()) == {-1, 0, 1}
 
 
 def test_the_strategy_of_the_guide_has_at_most_thirty_lines():

@@ -1,5 +1,6 @@
 """A user's strategies: modules in a folder, loaded and checked, without a way to pass for a shipped one."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +11,18 @@ import pytest
 
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.certificate import certify
-from fks_assets.quant.strategies.base import HOLD
+from fks_assets.quant.lookahead import judgement
+from fks_assets.quant.strategies.base import HOLD, Strategy
 from fks_assets.quant.strategies.code_version import code_version
 from fks_assets.quant.strategies.loading import load_strategies
-from fks_assets.quant.strategies.registry import STRATEGIES, create_strategy, known_strategies, register_folder, settings_hash
+from fks_assets.quant.strategies.registry import (
+    STRATEGIES,
+    create_strategy,
+    known_strategies,
+    register_folder,
+    settings_hash,
+    strategy_faults,
+)
 from fks_assets_tests.quant.judging import judged
 from fks_assets_tests.quant.series import synthetic
 
@@ -58,8 +67,7 @@ def folder(tmp_path: Path):
 
 
 def test_a_module_dropped_into_the_folder_is_a_strategy_like_any_other(folder: Callable[..., Path]):
-    registered = register_folder(folder(mine=module("over_mean")))
-    assert list(registered) == ["over_mean"]
+    register_folder(folder(mine=module("over_mean")))
     assert list(known_strategies()) == [*STRATEGIES, "over_mean"]
     strategy = create_strategy("over_mean", {"length": 30})
     assert (judged(strategy, synthetic(1500)).action != HOLD).sum() > 20
@@ -73,17 +81,17 @@ def test_a_module_dropped_into_the_folder_is_a_strategy_like_any_other(folder: C
 def test_one_file_may_hold_several_and_files_that_begin_with_an_underscore_are_passed_over(folder: Callable[..., Path]):
     where = folder(zeta=module("one", "two"), alpha=module("three"), _draft="this is not Python")
     (where / "notes.txt").write_text("not Python either")
-    assert list(load_strategies(where)) == ["three", "one", "two"]
+    assert list(load_strategies(where).strategies) == ["three", "one", "two"]
 
 
 def test_loading_again_gives_the_same_classes_and_a_changed_file_new_ones(folder: Callable[..., Path]):
-    first = load_strategies(folder(mine=module("over_mean")))["over_mean"]
-    assert load_strategies(folder())["over_mean"] is first
-    second = load_strategies(folder(mine=module("over_mean", side="SELL")))["over_mean"]
+    first = load_strategies(folder(mine=module("over_mean"))).strategies["over_mean"]
+    assert load_strategies(folder()).strategies["over_mean"] is first
+    second = load_strategies(folder(mine=module("over_mean", side="SELL"))).strategies["over_mean"]
     assert second is not first
     assert code_version(second) != code_version(first)
     assert set(judged(second(second.parameters_model()), synthetic(1500)).action.tolist()) == {0, -1}
-    assert load_strategies(folder(mine=module("over_mean")))["over_mean"] is first
+    assert load_strategies(folder(mine=module("over_mean"))).strategies["over_mean"] is first
 
 
 def test_what_runs_is_what_the_version_is_of_though_the_file_has_changed_since(folder: Callable[..., Path]):
@@ -105,7 +113,7 @@ def test_nothing_is_written_beside_the_modules(folder: Callable[..., Path]):
 def test_many_threads_and_processes_may_load_at_once(folder: Callable[..., Path]):
     where = folder(mine=module("over_mean"), other=module("under_mean"))
     with ThreadPoolExecutor(8) as pool:
-        loaded = list(pool.map(lambda _: load_strategies(where), range(16)))
+        loaded = list(pool.map(lambda _: load_strategies(where).strategies, range(16)))
     assert all(each == loaded[0] for each in loaded)
     script = (
         "import sys, pathlib; from fks_assets.quant.strategies.registry import *; "
@@ -153,25 +161,137 @@ def test_many_threads_and_processes_may_load_at_once(folder: Callable[..., Path]
 )
 def test_a_module_that_cannot_be_used_is_one_line_that_names_the_file(folder: Callable[..., Path], text: str, message: str):
     register_folder(folder(good=module("good")))
+    known_strategies()
     where, loaded = folder(mine=text), set(sys.modules)
-    with pytest.raises(InvalidInput, match=message) as caught:
-        register_folder(where)
-    assert str(caught.value).startswith(f"strategy file {where / 'mine.py'}: ")
-    assert "\n" not in str(caught.value)
-    assert "good" in known_strategies()
+    register_folder(where)
+    [fault] = strategy_faults()
+    assert re.search(message, str(fault))
+    assert str(fault).startswith(f"strategy file {where / 'mine.py'}: ")
+    assert "\n" not in str(fault)
+    assert list(known_strategies()) == [*STRATEGIES, "good"], "what is sound goes on"
     if "cannot be run" in message:
         assert not [name for name in set(sys.modules) - loaded if name.startswith("fks_user_strategies.")]
 
 
-def test_two_files_cannot_give_one_name(folder: Callable[..., Path]):
-    where = folder(first=module("mine"), second=module("mine"))
-    with pytest.raises(InvalidInput, match=r"second\.py: the name 'mine' is used in first\.py too; each needs its own"):
-        load_strategies(where)
+def test_two_files_cannot_give_one_name_and_neither_is_used(folder: Callable[..., Path]):
+    where = folder(first=module("mine", "other"), second=module("mine"))
+    loaded = load_strategies(where)
+    assert list(loaded.strategies) == ["other"]
+    [fault] = loaded.faults
+    assert re.search(r"second\.py: the name 'mine' is used in first\.py too; each needs its own", str(fault.error))
+    register_folder(where)
+    with pytest.raises(InvalidInput, match=r"^strategy file .*second\.py: the name 'mine' is used in first\.py too"):
+        create_strategy("mine")
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path):
-    with pytest.raises(InvalidInput, match=r"strategies folder .*nowhere: no such folder; create it or correct the setting"):
-        register_folder(tmp_path / "nowhere")
+    words = r"strategies folder .*nowhere: no such folder; create it or correct the setting"
+    register_folder(tmp_path / "nowhere")
+    [fault] = strategy_faults()
+    assert re.fullmatch(words, str(fault)) and known_strategies() == STRATEGIES
+    with pytest.raises(InvalidInput, match=rf"^Unknown strategy: 'mine'; known: technical, .*momentum; left out: {words}$"):
+        create_strategy("mine")
+    register_folder(None)
+    assert strategy_faults() == ()
+
+
+def test_a_class_that_cannot_be_used_leaves_the_others_of_its_file(folder: Callable[..., Path]):
+    register_folder(
+        folder(
+            mine=module("sound", "bad").replace(
+                'class Bad(Strategy[MeanParameters]):\n    name = "bad"', "class Bad(Strategy[MeanParameters]):\n    name = 7"
+            )
+        )
+    )
+    assert list(known_strategies()) == [*STRATEGIES, "sound"]
+    [fault] = strategy_faults()
+    assert str(fault).endswith("class Bad needs a name of small letters, digits and underscores, at most 40, was 7")
+
+
+@pytest.mark.parametrize(
+    "text", [module("mine") + "\n1 / 0", module("mine") + "\ndef f(:", "import nothing_of_that_name\n" + module("mine")]
+)
+def test_the_reason_of_a_strategy_is_the_fault_of_the_file_that_states_its_name(folder: Callable[..., Path], text: str):
+    register_folder(folder(half=text, other="1 / 0"))
+    with pytest.raises(InvalidInput, match=r"^strategy file .*half\.py: cannot be run: line \d+: [^\n]*$"):
+        create_strategy("mine")
+    with pytest.raises(
+        InvalidInput, match=r"^Unknown strategy: 'theirs'; known: .*; left out: .*half\.py.*; left out: .*other\.py[^\n]*$"
+    ):
+        create_strategy("theirs")
+
+
+def test_no_file_is_run_before_a_strategy_of_the_folder_is_asked_for(folder: Callable[..., Path], tmp_path: Path):
+    register_folder(folder(mine=f"open({str(tmp_path / 'ran')!r}, 'w').close()\n" + module("mine")))
+    assert create_strategy("breakout").name == "breakout"
+    assert not (tmp_path / "ran").exists()
+    assert create_strategy("mine").name == "mine"
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("    def __init__(self, parameters):\n        raise KeyError('seven')\n", r"line \d+: KeyError: 'seven'"),
+        ("    lookback_rows = property(lambda self: 1 / 0)\n", r"line \d+: ZeroDivisionError: division by zero"),
+        ("    def __init__(self, parameters):\n        raise SystemExit(3)\n", r"line \d+: SystemExit: 3"),
+        ("    def __init__(self, parameters):\n        pass\n", r"AttributeError: 'Mine' object has no attribute 'parameters'"),
+        ("    lookback_rows = 'many'\n", r"lookback_rows must be a whole number of rows, was 'many'"),
+        ("    lookback_rows = -1\n", r"lookback_rows must be a whole number of rows, was -1"),
+    ],
+)
+def test_what_a_class_raises_while_it_is_made_is_one_line_and_no_other_error(folder: Callable[..., Path], text: str, words: str):
+    register_folder(folder(mine=module("mine") + text))
+    with pytest.raises(InvalidInput, match=rf"^strategy mine: {words}$"):
+        create_strategy("mine")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Mine.evaluate = lambda self, *given: None",
+        "del Mine.evaluate",
+        "Strategy.evaluate = lambda self, *given: None",
+        "class _Free:\n    def evaluate(self, *given): return None\nclass Other(_Free, Mine): pass",
+    ],
+)
+def test_evaluate_cannot_be_replaced_after_the_class_nor_from_beside_it(folder: Callable[..., Path], line: str):
+    usual = Strategy.evaluate
+    register_folder(folder(mine=f"{module('mine')}\n{line}\n"))
+    [fault] = strategy_faults()
+    assert re.search(r"cannot be run: line \d+: TypeError: \w+ may not replace evaluate", str(fault))
+    assert Strategy.evaluate is usual
+
+
+def test_an_instance_that_has_an_evaluate_of_its_own_is_judged_by_the_common_one(folder: Callable[..., Path]):
+    own = """
+    def __init__(self, parameters):
+        super().__init__(parameters)
+        self.evaluate = lambda candles, indicators, warm: 1 / 0
+
+    def __getattribute__(self, name):
+        return (lambda *given: 1 / 0) if name == "evaluate" else super().__getattribute__(name)
+"""
+    candles = synthetic(700)
+    register_folder(folder(mine=module("mine") + own, plain=module("plain")))
+    mine, plain = create_strategy("mine"), create_strategy("plain")
+    assert judgement(mine, candles).action.tolist() == judgement(plain, candles).action.tolist()
+    assert certify(mine, candles).passed
+
+
+def test_helpers_beside_a_file_are_imported_with_a_dot_as_they_were_when_it_was_read(folder: Callable[..., Path]):
+    text = module("mine").replace("Field(20,", "Field(LENGTH,")
+    text = "from ._lengths import LENGTH\nfrom . import _more\n" + text
+    where = folder(mine=text, _lengths="from ._more import BASE\nLENGTH = BASE + 1\n", _more="BASE = 29\n")
+    first = load_strategies(where).strategies["mine"]
+    assert first.parameters_model().length == 30
+    assert load_strategies(folder()).strategies["mine"] is first
+    second = load_strategies(folder(_more="BASE = 39\n")).strategies["mine"]
+    assert second.parameters_model().length == 40
+    assert code_version(second) != code_version(first)
+    certificate = certify(first(first.parameters_model()), synthetic(700))
+    assert (certificate.passed, certificate.code_version) == (True, code_version(first))
+    assert sorted(path.name for path in where.iterdir()) == ["_lengths.py", "_more.py", "mine.py"]
 
 
 def test_another_folder_takes_the_place_of_the_first_and_none_forgets_it(folder: Callable[..., Path], tmp_path: Path):
