@@ -26,6 +26,11 @@ def to_ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def day_start_ms(day: str) -> int:
+    """Return where a UTC day such as `2026-11-21` begins, in milliseconds."""
+    return to_ms(datetime.fromisoformat(day).replace(tzinfo=UTC))
+
+
 def iso(timestamp_ms: int | None) -> str | None:
     """Return `2026-11-21T04:05:00Z` for a millisecond timestamp, None for None."""
     return None if timestamp_ms is None else to_datetime(timestamp_ms).isoformat(timespec="seconds").replace("+00:00", "Z")

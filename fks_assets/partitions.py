@@ -7,18 +7,21 @@ import dagster as dg
 from fks_assets.clock import MILLISECONDS_PER_DAY, to_datetime, to_ms
 from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.report_periods import Period, ReportType, newest_period, period_at
-from fks_assets.quant.strategies.registry import known_strategies
+from fks_assets.quant.strategies.registry import STRATEGIES, known_strategies
 from fks_assets.quant.timeframes import month_of, month_window
 from fks_assets.settings import Settings
 
 # Jobs whose partitions are UTC days: a run without a partition is of today.
-DAY_JOBS = frozenset({"rules", "daily_universe", "parameters", "validation", "ideas"})
+DAY_JOBS = frozenset({"rules", "daily_universe", "parameters", "validation", "backtest_accounts", "ideas"})
 # Jobs whose partitions are UTC day × strategy: a run without a partition is of today and every strategy.
 STRATEGY_DAY_JOBS = frozenset({"backtest"})
 # Likewise, of the day before: they look at a day that is over.
 STRATEGY_YESTERDAY_JOBS = frozenset({"differences"})
 # Jobs whose partitions are UTC months that have ended × strategy: a run without a partition is of the last one, every strategy.
 STRATEGY_MONTH_JOBS = frozenset({"walk_forward_windows"})
+
+# The job of the funding rates: markets × months, of which a run without a partition takes those that are behind.
+FUNDING_JOB = "funding"
 
 # Jobs whose partitions are accounts: a run without a partition is of all of them.
 ACCOUNT_JOBS = frozenset({"trading", "order_monitor", "position_marks", "account_balances", "account_risk"})
@@ -51,8 +54,17 @@ def day_partitions(settings: Settings) -> dg.TimeWindowPartitionsDefinition:
 def strategy_day_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
     """Return UTC day × strategy, for every strategy that the desk knows; keys read `2026-11-21|breakout`."""
     return dg.MultiPartitionsDefinition(
-        {"day": day_partitions(settings), "strategy": dg.StaticPartitionsDefinition(list(known_strategies()))}
+        {"day": day_partitions(settings), "strategy": dg.StaticPartitionsDefinition(_strategy_keys())}
     )
+
+
+def _strategy_keys() -> list[str]:
+    """Return every strategy that the desk knows, the user's between the shipped ones.
+
+    A range from the first to the last is so of all of them, whatever files came and went between asking for a run and its start.
+    """
+    first, *others = STRATEGIES
+    return [first, *(name for name in known_strategies() if name not in STRATEGIES), *others]
 
 
 def account_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:
@@ -104,10 +116,13 @@ def report_range(settings: Settings, kind: ReportType, now_ms: int) -> dict[str,
     return account_period_range(settings, first, newest)
 
 
-def strategy_day_range(day: str) -> dict[str, str]:
-    """Return the tags that make one run cover every strategy on a day."""
-    first, *_, last = known_strategies()
-    return {"dagster/asset_partition_range_start": f"{day}|{first}", "dagster/asset_partition_range_end": f"{day}|{last}"}
+def strategy_day_range(day: str, last_day: str | None = None) -> dict[str, str]:
+    """Return the tags that make one run cover every strategy on a day, or on all days up to a last one."""
+    first, *_, last = _strategy_keys()
+    return {
+        "dagster/asset_partition_range_start": f"{day}|{first}",
+        "dagster/asset_partition_range_end": f"{last_day or day}|{last}",
+    }
 
 
 def strategy_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
@@ -117,7 +132,7 @@ def strategy_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinitio
             "month": dg.TimeWindowPartitionsDefinition(
                 start=settings.first_month, fmt="%Y-%m", cron_schedule="0 0 1 * *", timezone="UTC"
             ),
-            "strategy": dg.StaticPartitionsDefinition(list(known_strategies())),
+            "strategy": dg.StaticPartitionsDefinition(_strategy_keys()),
         }
     )
 

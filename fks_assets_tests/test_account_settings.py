@@ -25,9 +25,12 @@ def test_the_shipped_desk_has_one_paper_account_with_its_strategies(tmp_path: Pa
 
 
 def test_the_shipped_account_sizes_and_limits_as_the_rules_say(tmp_path: Path) -> None:
-    """S3.10: min(confidence * 50, 50) %; S2.4, X24: 2 % of the available cash; S3.11: 30 minutes; S3.12: 10 a day; O8."""
+    """S3.10: min(confidence * 50, 50) %; S2.4, X24: 2 % of the available cash; S2.8: 2 % at risk; S3.11: 30 minutes; S3.12: 10 a
+    day; O8.
+    """
     main = shipped(tmp_path).accounts["main"]
     assert (main.sizing, main.stake, main.cap, main.cash_share) == ("confidence", Decimal("0.5"), Decimal("0.5"), Decimal("0.02"))
+    assert main.risk_share == Decimal("0.02")
     limits = main.limits
     assert (limits.cooldown_minutes, limits.daily_trades, limits.price_band) == (30, 10, Decimal("0.02"))
 
@@ -129,7 +132,13 @@ def test_secrets_and_switches_of_the_environment_are_no_settings(tmp_path: Path)
             r"accounts\.main\.limits\.price_band: .*less than or equal to 1 \(value: 2\)",
         ),
         ({"max_open_orders": "max_open_ordres"}, {}, r"accounts\.main\.limits\.max_open_ordres: unknown key"),
-        ({'sizing = "confidence"': 'sizing = "kelly"'}, {}, r"accounts\.main\.sizing: .*'confidence' or 'available_cash'"),
+        (
+            {'sizing = "confidence"': 'sizing = "kelly"'},
+            {},
+            r"accounts\.main\.sizing: .*'confidence', 'available_cash' or 'risk'",
+        ),
+        ({"risk_share = 0.02": "risk_share = 1.5"}, {}, r"accounts\.main\.risk_share: .*less than or equal to 1 \(value: 1\.5\)"),
+        ({"risk_share = 0.02": "risk_share = 0"}, {}, r"accounts\.main\.risk_share: .*greater than 0 \(value: 0\)"),
     ],
 )
 def test_a_wrong_account_is_one_line(tmp_path: Path, replace: dict[str, str], environment: dict[str, str], expected: str) -> None:

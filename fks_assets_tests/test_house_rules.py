@@ -109,6 +109,14 @@ def test_no_file_grows_into_two_rooms(source: Path) -> None:
     assert lines <= LONGEST_FILE, f"{source} has {lines} lines, the bound is {LONGEST_FILE}"
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(PACKAGE)))
+def test_candles_are_judged_by_what_no_strategy_can_replace(source: Path) -> None:
+    """`Strategy.evaluate(strategy, …)`: an attribute of an instance or of its class would come before the method."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "evaluate":
+            assert ast.unparse(node.func) == "Strategy.evaluate", f"{source}:{node.lineno}: {ast.unparse(node.func)}"
+
+
 def test_definitions_load_nothing_heavy() -> None:
     heavy = ["ccxt", "talib", "numba", "pyarrow.compute", "pandas", "pyarrow", "matplotlib", "scipy", "optuna", "cryptography"]
     script = f"import sys, fks_assets.definitions; print([name for name in {heavy!r} if name in sys.modules])"

@@ -1,11 +1,15 @@
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from fks_assets.assets.trading.in_force import read_in_force
 from fks_assets.errors import SettingsError
 from fks_assets.quant.markets import parse_market
+from fks_assets.quant.strategies.registry import register_folder
 from fks_assets.settings import SHIPPED_DESK, read_settings
+from fks_assets.stores.database import Database
 
 
 def shipped(tmp_path: Path, replace: dict[str, str] | None = None, **environment: str):
@@ -46,6 +50,11 @@ def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path
         ({'symbol = "ETH-USDT"': 'symbol = "../x"'}, {}, r"desk\.toml: markets\.1\.symbol"),
         ({'symbol = "ETH-USDT"': 'symbol = "BTC-USDT"'}, {}, r"desk\.toml: markets: BTC-USDT is listed more than once"),
         ({'symbol = "POL-USDT"': 'symbol = "MATIC-USDT"'}, {}, r"'MATIC-USDT' became 'POL-USDT' on 2024-09-13"),
+        (
+            {'funding = "binance"   ': 'funding = "mtgox"   '},
+            {},
+            r"desk\.toml: exchanges\.simulated: funding 'mtgox' is unknown; known: binance",
+        ),
         ({'timeframes = ["5m", "1h", "1d"]': 'timeframes = ["7m"]'}, {}, r"desk\.toml: timeframe '7m' is unknown; known: 1m"),
         (
             {},
@@ -80,22 +89,12 @@ def test_the_environment_overrides_dotenv_and_dotenv_overrides_the_desk(tmp_path
             {},
             r"desk\.toml: first_month: month '2023-13' is not of the form YYYY-MM",
         ),
-        (
-            {"[strategies.breakout]": "[strategies.breakout]\nema_fast = 40\nema_slow = 5"},
-            {},
-            r"desk\.toml: strategies: strategy breakout: .*ema_fast.*was 40",
-        ),
-        (
-            {"[strategies.breakout]": "[strategies.brakeout]"},
-            {},
-            r"desk\.toml: strategies: Unknown strategy: .*brakeout.*technical, breakout",
-        ),
-        ({}, {"FKS_STRATEGIES__technical__votes_needed": "9"}, r"environment: .*votes_needed.*less than or equal to 4.*was 9"),
         ({"5m = 60": "7m = 60"}, {}, r"desk\.toml: history_days: timeframe '7m' is unknown"),
+        ({"[strategies.breakout]": "[strategy.breakout]"}, {}, r"desk\.toml: strategy: unknown key"),
         (
-            {'exchange = "simulated"': 'strategies_folder = "nowhere"\nexchange = "simulated"'},
             {},
-            r"desk\.toml: strategies_folder: strategies folder .*nowhere: no such folder",
+            {"FKS_STRATEGIES__breakout": "3"},
+            r"environment: FKS_STRATEGIES__breakout: strategies\.breakout: .*valid dictionary",
         ),
         ({'exchange = "simulated"': "exchange = simulated"}, {}, r"desk\.toml: is not valid TOML"),
     ],
@@ -104,6 +103,81 @@ def test_a_bad_setting_is_one_line_naming_file_key_and_value(tmp_path, replace, 
     with pytest.raises(SettingsError, match=expected) as caught:
         shipped(tmp_path, replace, **environment)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("replace", "environment", "name", "usable", "reason"),
+    [
+        (
+            {"[strategies.breakout]": "[strategies.breakout]\nema_fast = 40\nema_slow = 5"},
+            {},
+            "breakout",
+            ["technical"],
+            r"strategy breakout: .*ema_fast.*was 40.* \(\[strategies\.breakout\] of the settings\)",
+        ),
+        (
+            {"[strategies.breakout]": "[strategies.brakeout]"},
+            {},
+            "brakeout",
+            ["technical"],
+            r"Unknown strategy: 'brakeout'; known: technical, breakout",
+        ),
+        (
+            {},
+            {"FKS_STRATEGIES__technical__votes_needed": "9"},
+            "technical",
+            ["breakout"],
+            r"votes_needed.*less than or equal to 4.*was 9",
+        ),
+        (
+            {
+                "[strategies.breakout]": "[strategies.mine]",
+                'exchange = "simulated"': 'strategies_folder = "nowhere"\nexchange = "simulated"',
+            },
+            {},
+            "mine",
+            ["technical"],
+            r"Unknown strategy: 'mine'; known: .*; left out: strategies folder .*nowhere: no such folder; create it or correct",
+        ),
+    ],
+)
+def test_a_table_of_a_strategy_that_cannot_be_used_stops_that_strategy_and_nothing_else(
+    tmp_path: Path,
+    database: Database,
+    replace: dict[str, str],
+    environment: dict[str, str],
+    name: str,
+    usable: list[str],
+    reason: str,
+) -> None:
+    settings = shipped(tmp_path, replace, **environment)
+    try:
+        found = read_in_force(database, settings)
+    finally:
+        register_folder(None)
+    assert (list(found.unusable), list(found.subjects)) == ([name], usable)
+    assert re.search(reason, str(found.unusable[name])) and "\n" not in str(found.unusable[name])
+
+
+def test_a_folder_of_strategies_is_beside_the_file_that_names_it_and_of_the_environment_below_the_directory(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "work").mkdir()
+    text = SHIPPED_DESK.read_text(encoding="utf-8")
+    named = text.replace('exchange = "simulated"', 'exchange = "simulated"\nstrategies_folder = "own"', 1)
+    (tmp_path / "desk" / "desk.toml").write_text(named, encoding="utf-8")
+    file = {"FKS_DESK": str(tmp_path / "desk" / "desk.toml")}
+    try:
+        assert read_settings(file, tmp_path / "work").strategies_folder == tmp_path / "desk" / "own"
+        told = {**file, "FKS_STRATEGIES_FOLDER": "mine"}
+        assert read_settings(told, tmp_path / "work").strategies_folder == tmp_path / "work" / "mine"
+        (tmp_path / "work" / ".env").write_text("FKS_STRATEGIES_FOLDER=theirs\n")
+        assert read_settings(file, tmp_path / "work").strategies_folder == tmp_path / "work" / "theirs"
+        absolute = {**file, "FKS_STRATEGIES_FOLDER": str(tmp_path / "elsewhere")}
+        assert read_settings(absolute, tmp_path / "work").strategies_folder == tmp_path / "elsewhere"
+    finally:
+        register_folder(None)
 
 
 def test_a_database_password_never_shows(tmp_path: Path) -> None:

@@ -63,10 +63,10 @@ def show(name: AccountArgument, json: JsonFlag = False) -> None:
     if json:
         print_json(document)
         return
-    print_table(f"Account {name}", ("", ""), [(key, value) for key, value in summary.items()])
+    print_table(f"Account {name}", ("", ""), [(key, value) for key, value in summary.items() if key != "idle_shares"])
     print_table("Wallets", ("currency", "amount"), list(owned.items()), "empty")
     print_table("Changes (UTC)", ("kind", "reason", "changed_at", "changed_by"), [tuple(each.values()) for each in changes])
-    for words in document["halts"]:
+    for words in (*document["halts"], *summary["idle_shares"]):
         print(words)
 
 
@@ -101,6 +101,8 @@ def _list(json: bool) -> None:
         return
     columns = ("name", "mode", "exchange", "quote", "enabled", "in_settings", "equity", "daily_pnl", "open_positions")
     print_table("Accounts", columns, ([row[key] for key in columns] for row in rows), "none: see [accounts] in the settings")
+    for words in (words for row in rows for words in row["idle_shares"]):
+        print(words)
 
 
 def _account(stores: "Stores", name: str) -> "Account":
@@ -114,6 +116,7 @@ def _account(stores: "Stores", name: str) -> "Account":
 
 def _summary(stores: "Stores", account: "Account") -> dict[str, Any]:
     from fks_assets.assets.portfolio.documents import account_document, text_of
+    from fks_assets.assets.trading.account_strategies import idle_shares
     from fks_assets.stores.ledger.balances import newest_balance
     from fks_assets.stores.ledger.credentials import read_credentials
     from fks_assets.stores.ledger.positions import read_positions
@@ -128,6 +131,7 @@ def _summary(stores: "Stores", account: "Account") -> dict[str, Any]:
         "daily_pnl": None if balance is None else text_of(balance.daily_pnl),
         "balance_at": None if balance is None else iso(balance.at),
         "open_positions": len(read_positions(stores.database, account=account.name, is_open=True)),
+        "idle_shares": idle_shares(stores.database, stores.settings, account.name),
     }
 
 

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fks_assets.clock import MILLISECONDS_PER_DAY
 from fks_assets.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from fks_assets.assets.trading.evidence import StrategyEvidence
     from fks_assets.assets.trading.in_force import StrategyInForce
     from fks_assets.assets.trading.search_run import Searched
     from fks_assets.quant.backtest.rules import BookRules, LegRules
@@ -75,21 +77,21 @@ class SearchWanted:
         from fks_assets.ids import unique_name
 
         searched = answer.searched
-        if self.save is None or searched is None or searched.best is None or searched.found.best is None:
+        name, run_id = self.save, f"cli-{unique_name()}"
+        if name is None or searched is None or searched.best is None or searched.found.best is None:
             return answer
         rules, best = searched.found.rules, searched.found.best
         note = f"best of {len(searched.found.trials)} trials, {rules.objective} {best.score:.3f}, seed {rules.seed}"
         stored = change_parameters(
             stores,
-            self.save,
+            name,
             {},
             strategy=searched.best.strategy.name,
             replace_with=searched.best.parameters,
             by=self.by,
             note=note,
+            also=lambda connection: keep_search(connection, searched, name, run_id=run_id, walked=answer.walked),
         )
-        with stores.database.transaction() as connection:
-            keep_search(connection, searched, self.save, run_id=f"cli-{unique_name()}", walked=answer.walked)
         return replace(answer, saved=stored)
 
     def _check_name(self, stores: "Stores", subject: "StrategyInForce") -> None:
@@ -118,12 +120,11 @@ class SearchAnswer:
     walked: dict[str, Any] | None
     saved: "ParameterSet | None" = None
 
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the backtest has to know of the searches, in sentences."""
+    def notes_beside(self, evidence: "StrategyEvidence") -> list[str]:
+        """Return what a reader of the backtest has to know of the searches, in sentences, and of what is recorded beside them."""
         from fks_assets.assets.trading.evidence import searched_words, walked_words
 
-        found = [] if self.walked is None else [walked_words(self.walked)]
+        found = [evidence.out_of_sample_note if self.walked is None else walked_words(self.walked)]
         if self.searched is not None and self.searched.best is not None:
             found.append(searched_words(self.searched.figures()))
         return found
@@ -155,21 +156,25 @@ def search_wanted(
     that nothing would come of.
     """
     if trials is None and not walk_forward:
-        _require_none({**search, "workers": workers}, "--optimize or --walk-forward: nothing is searched without")
+        alone = {**search, "workers": workers}
+        require_none({"seed": alone.pop("seed", None)}, "--optimize or --walk-forward: nothing is searched without")
+        require_none(alone, "--optimize or --walk-forward, or --sweep: nothing is searched without")
     if not walk_forward:
-        _require_none(windows, "--walk-forward")
+        require_none(windows, "--walk-forward")
     if save is not None and trials is None:
         raise InvalidInput(f"--save {save!r} needs --optimize: there is nothing found to save")
     if save is not None and not (by or "").strip():
         raise InvalidInput(f"--save {save!r} needs --by: who saves it is kept, was {by!r}")
     if save is None:
-        _require_none({"by": by}, "--save: nothing is kept without")
+        require_none({"by": by}, "--save: nothing is kept without")
     if trials is None and not walk_forward:
         return None
     from fks_assets.quant.optimisation import SearchRules, checked_workers
     from fks_assets.quant.walk_forward import WindowRules
 
-    rules = SearchRules(trials=TRIALS_A_WINDOW if trials is None else trials, **_given(search))
+    given = _given(search)
+    given |= {"prune": False} if given.pop("no_prune", False) else {}
+    rules = SearchRules(trials=TRIALS_A_WINDOW if trials is None else trials, **given)
     window_rules = WindowRules(**_given(windows)) if walk_forward else None
     return SearchWanted(
         rules, trials is not None, window_rules, checked_workers(1 if workers is None else workers), save, by or ""
@@ -180,7 +185,8 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _require_none(options: Mapping[str, Any], needed: str) -> None:
+def require_none(options: Mapping[str, Any], needed: str) -> None:
+    """Raise InvalidInput for the first option that was given, by name, though what it needs was not; those not given are None."""
     for name, value in _given(options).items():
         shown = "" if value is True else f" {value!r}" if isinstance(value, str) else f" {value}"
         raise InvalidInput(f"--{name.replace('_', '-')}{shown} needs {needed}")
@@ -219,9 +225,18 @@ def _search_rows(searched: "Searched") -> list[tuple[str, object]]:
         ("score of the parameters it began with", _short(found.trials[0].score)),
         ("deflated Sharpe (probability of skill)", _short(figures["deflated_sharpe"])),
         ("probability of overfitting", _short(figures["overfitting_probability"])),
+        ("history in which luck alone stays below a Sharpe ratio of 1", _years(searched)),
         ("parameter stability", _short(figures["parameter_stability"])),
         ("parameters", None if searched.best is None else in_short(searched.best.parameters)),
     ]
+
+
+def _years(searched: "Searched") -> str:
+    stretch, figures = searched.ground.stretch, searched.figures()
+    years = (stretch.end_ms - stretch.start_ms) / (365 * MILLISECONDS_PER_DAY)
+    return (
+        f"{figures['shortest_backtest_years']:.1f} years for the best of {figures['trials']:,} tries; searched were {years:.1f}"
+    )
 
 
 def _walk_rows(walked: dict[str, Any]) -> list[tuple[str, object]]:

@@ -1,7 +1,7 @@
 """`fks backtest`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +13,7 @@ from fks_assets.errors import InvalidInput
 from fks_assets.quant.timeframes import parse_timeframe
 
 if TYPE_CHECKING:
-    from fks_assets.assets.trading.backtest_run import Backtest
-    from fks_assets.cli.backtest_search import SearchAnswer
+    from fks_assets.assets.trading.backtest_run import Backtest, BookBacktest
 
 # A whole number; what it may be is said by the model that takes it.
 WHOLE = number(-(10**15), 10**15)
@@ -25,9 +24,18 @@ def register(app: typer.Typer) -> None:
 
 
 def backtest(
-    strategy: Annotated[str, typer.Argument(metavar="STRATEGY", help="A strategy, or a parameter set of the desk.")],
+    context: typer.Context,
+    strategy: Annotated[
+        str | None, typer.Argument(metavar="[STRATEGY]", help="A strategy, or a parameter set of the desk; or --account.")
+    ] = None,
     markets: Annotated[
         list[str] | None, typer.Argument(metavar="[MARKET…]", help="All in one book; without any, every market of the desk.")
+    ] = None,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            "--account", metavar="ACCOUNT", help="All strategies of an account in one book, by the account's own rules."
+        ),
     ] = None,
     timeframe: Annotated[str, typer.Option("--timeframe", metavar="TIMEFRAME", help="5m, 1h, 1d, …")] = "1h",
     start: FromOption = None,
@@ -49,7 +57,11 @@ def backtest(
         int | None, typer.Option("--optimize", parser=WHOLE, metavar="TRIALS", help="Search better parameters in so many trials.")
     ] = None,
     objective: Annotated[
-        str | None, typer.Option("--objective", help="What a search makes large: sharpe (if not given), calmar or return.")
+        str | None,
+        typer.Option(
+            "--objective",
+            help="What a search makes large: sharpe (if not given), calmar or return; a sweep: sharpe, return or profit_factor.",
+        ),
     ] = None,
     least_trades: Annotated[
         int | None,
@@ -58,6 +70,10 @@ def backtest(
     seed: Annotated[
         int | None, typer.Option("--seed", parser=WHOLE, metavar="N", help="The same seed, 0 if not given, finds the same.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", parser=WHOLE, metavar="N", help="Parts of the period that a search runs over, 4.")
+    ] = None,
+    no_prune: Annotated[bool, typer.Option("--no-prune", help="Give up no trial of a search before its last part.")] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", parser=WHOLE, metavar="N", help="Threads, 1; they change nothing but the time.")
     ] = None,
@@ -79,11 +95,26 @@ def backtest(
         typer.Option("--step-days", parser=WHOLE, metavar="DAYS", help="From one window to the next; --out-days if not given."),
     ] = None,
     anchored: Annotated[bool, typer.Option("--anchored", help="Every window chooses on all days from --from on.")] = False,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="NAME=VALUES",
+            help="Run every combination: lookback=10,20,40 or rules.stop_percent=0.5:2:0.5 (from, to, step); may be repeated.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top", parser=number(1, 100_000), metavar="N", help="Combinations of a sweep to show, 20; the best first."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write every combination of a sweep.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Try a strategy on stored candles: trades, figures, a tear sheet. The last 365 days without --from or --days.
+    """Try a strategy or an account on stored candles: trades, figures, a tear sheet. The last 365 days without --from or --days.
 
-    With --optimize the figures are those of the best parameters found; exit 1 when none can be chosen.
+    With --optimize or --sweep the figures are those of the best that was found; exit 1 when none can be chosen.
     """
     from fks_assets.settings import load_settings
 
@@ -94,96 +125,151 @@ def backtest(
     from fks_assets.assets.trading.backtest_run import backtest as run
     from fks_assets.assets.trading.evidence import evidence_for
     from fks_assets.assets.trading.in_force import strategy_named
-    from fks_assets.assets.trading.rule_options import assignments, rules_from
-    from fks_assets.cli.backtest_search import search_wanted
+    from fks_assets.assets.trading.rule_options import assignments
+    from fks_assets.assets.trading.standard import books_of, rules_of_markets
+    from fks_assets.cli.backtest_search import search_wanted, show_search
+    from fks_assets.cli.backtest_sweep import show_sweep, sweep_wanted
     from fks_assets.resources.stores import Stores
 
-    leg_rules, book = rules_from(assignments(rules or [], "--rule"))
+    given_rules = assignments(rules or [], "--rule")
+    if account is not None:
+        from fks_assets.cli.backtest_account import page_of, refuse_beside_account, run_account, show_parts
+
+        refuse_beside_account(context, account)
+        if html is not None:
+            _check_writable("--html", html)
+        book_test, known = run_account(settings, account, start_ms, end_ms, given_rules)
+        if html is not None:
+            _save(html, page_of(book_test, known))
+        _show(book_test, html, {}, lambda: show_parts(book_test), known=known, trades=trades, json=json)
+        return
+    if strategy is None:
+        raise InvalidInput("STRATEGY is missing: give one, or an account with --account")
     given = assignments(parameters or [], "--set")
-    wanted = search_wanted(
-        optimize,
-        walk_forward,
-        search={"objective": objective, "least_trades": least_trades, "seed": seed},
-        windows={"in_days": in_days, "out_days": out_days, "step_days": step_days, "anchored": anchored or None},
+    choosing = {"objective": objective, "least_trades": least_trades}
+    trying = {"seed": seed, "folds": folds, "no_prune": no_prune or None}
+    windows = {"in_days": in_days, "out_days": out_days, "step_days": step_days, "anchored": anchored or None}
+    stores, period = Stores(settings), (named or settings.market_list(), chosen, start_ms, end_ms)
+    grid = sweep_wanted(
+        sweep or [],
+        optimize=optimize,
+        walk_forward=walk_forward,
+        searching={**trying, "save": save, "by": by, **windows},
+        choosing=choosing,
         workers=workers,
-        save=save,
-        by=by,
+        top=top,
+        csv=csv,
     )
-    if html is not None:
-        _check_page(html)
-    stores = Stores(settings)
+    for option, path in (("--html", html), ("--csv", csv)):
+        if path is not None:
+            _check_writable(option, path)
+    if grid is not None:
+        subject = strategy_named(stores.database, settings, strategy)
+        found = grid.run(stores, subject, *period, given, given_rules, skip_missing=not named)
+        evidence = evidence_for(stores.database, found.swept.test.subject)
+        known = [evidence.out_of_sample_note, *found.notes]
+        if html is not None:
+            _write(html, found.swept.test, known, found.pictures)
+        found.write()
+        added = {"evidence": evidence.document(), **found.document()}
+        _show(found.swept.test, html, added, lambda: show_sweep(found), known=known, trades=trades, json=json)
+        _end(chosen=found.swept.best is not None)
+        return
+    wanted = search_wanted(
+        optimize, walk_forward, search={**choosing, **trying}, windows=windows, workers=workers, save=save, by=by
+    )
+    books = books_of(settings, period[0], given_rules)
+    if len(books) > 1 and not named and wanted is None and html is None:
+        from fks_assets.cli.backtest_books import run_books, show_books
+
+        subject = strategy_named(stores.database, settings, strategy, given)
+        tests, empty = run_books(stores, subject, books, *period[1:])
+        found_of = evidence_for(stores.database, subject)
+        show_books(
+            tests,
+            empty,
+            lambda test: _show(test, None, {}, lambda: None, known=found_of.notes, trades=trades, json=False),
+            found_of.document() if json else None,
+            trades=trades,
+        )
+        return
+    leg_rules, book = rules_of_markets(settings, period[0], given_rules)
     subject = strategy_named(stores.database, settings, strategy, given)
-    period = (named or settings.market_list(), chosen, start_ms, end_ms)
     answer = None if wanted is None else wanted.run(stores, subject, *period, given, leg_rules, book, skip_missing=not named)
     subject = subject if answer is None else answer.subject
     test = run(stores, subject, *period, rules=leg_rules, book=book, skip_missing=not named)
+    evidence = evidence_for(stores.database, subject)
+    known = evidence.notes if answer is None else answer.notes_beside(evidence)
     if html is not None:
-        _write(html, test, evidence_for(stores.database, subject).notes if answer is None else answer.notes)
-    if wanted is not None and answer is not None:
-        answer = wanted.kept(stores, answer)
-    _show(test, html, answer, trades=trades, json=json)
+        _write(html, test, known)
+    added = {"evidence": evidence.document()}
+    if wanted is None or answer is None:
+        _show(test, html, added, lambda: None, known=known, trades=trades, json=json)
+        return
+    kept = wanted.kept(stores, answer)
+    _show(test, html, {**added, **kept.document()}, lambda: show_search(kept), known=known, trades=trades, json=json)
+    _end(chosen=kept.searched is None or kept.searched.best is not None)
+
+
+def _end(*, chosen: bool) -> None:
+    """Exit with 1 where a search was made and nothing can be chosen, after everything was shown."""
     sys.stdout.flush()
-    if answer is not None and answer.searched is not None and answer.searched.best is None:
+    if not chosen:
         raise typer.Exit(1)
 
 
-def _check_page(path: Path) -> None:
-    """Refuse a page that cannot be written, before a long search."""
+def _check_writable(option: str, path: Path) -> None:
+    """Refuse a file that cannot be written, before a long search."""
     if path.is_dir() or not path.parent.is_dir():
-        raise InvalidInput(f"--html {path}: cannot be written: {'it is a folder' if path.is_dir() else 'no such folder'}")
+        raise InvalidInput(f"{option} {path}: cannot be written: {'it is a folder' if path.is_dir() else 'no such folder'}")
 
 
-def _write(path: Path, test: "Backtest", known: "Sequence[str]") -> None:
+def _write(path: Path, test: "Backtest", known: Sequence[str], pictures: Sequence[tuple[str, str, str]] = ()) -> None:
     from fks_assets.assets.trading.presentation import html_of
 
+    _save(path, html_of(test, known, pictures))
+
+
+def _save(path: Path, page: str) -> None:
     try:
-        path.write_text(html_of(test, known), encoding="utf-8")
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"--html {path}: cannot be written: {error.strerror}") from None
 
 
-def _show(test: "Backtest", html: Path | None, answer: "SearchAnswer | None", *, trades: bool, json: bool) -> None:
+def _show(
+    test: "BookBacktest",
+    html: Path | None,
+    added: Mapping[str, Any],
+    show: Callable[[], None],
+    *,
+    known: Sequence[str],
+    trades: bool,
+    json: bool,
+) -> None:
+    """Show a backtest with what is `known` of its strategies, and of the search or sweep before it what JSON holds (`added`) or
+    people read (`show`).
+    """
+    from fks_assets.assets.trading.backtest_tables import trade_rows
     from fks_assets.assets.trading.presentation import figure_rows, title_of
-    from fks_assets.cli.backtest_search import show_search
     from fks_assets.cli.output import print_json, print_table
+    from fks_assets.quant.performance_trades import trades_counted
 
-    simulated = any(market.endswith("@simulated") for market in test.result.markets)
-    rows = _trades(test) if trades else []
+    simulated = test.is_simulated
+    rows, notes = trade_rows(test.result) if trades else [], [*known, *test.notes]
     if json:
-        document = {**test.document(), "simulated": simulated, "notes": test.notes, "html": None if html is None else str(html)}
-        found = {} if answer is None else answer.document()
-        print_json(document | found | ({"trades": rows} if trades else {}))
+        document = {**test.document(), "simulated": simulated, "notes": notes, "html": None if html is None else str(html)}
+        print_json({**document, **added, **({"trades": rows} if trades else {})})
         return
     badge = " (SIMULATED)" if simulated else ""
     period = ("Period (UTC)", f"{iso(test.start_ms)} to {iso(test.end_ms)}")
     print(f"{title_of(test)}{badge}")
     print_table("", ("figure", "value"), [period, *figure_rows(test.performance)])
-    for note in test.notes:
+    for note in notes:
         print(note)
     if trades:
-        print_table("Trades (UTC)", list(rows[0]) if rows else (), (list(row.values()) for row in rows), "none")
-    if answer is not None:
-        show_search(answer)
+        title = f"Trades (UTC): {trades_counted(test.result.trades)}"
+        print_table(title, list(rows[0]) if rows else (), (list(row.values()) for row in rows), "none")
+    show()
     if html is not None:
         print(f"Tear sheet: {html}")
-
-
-def _trades(test: "Backtest") -> list[dict[str, Any]]:
-    from fks_assets.quant.backtest.results import ExitReason
-
-    result, found = test.result, test.result.trades
-    return [
-        {
-            "market": result.markets[found.market[row]],
-            "side": "long" if found.side[row] > 0 else "short",
-            "entry_time": iso(int(found.entry_time[row])),
-            "exit_time": iso(int(found.exit_time[row])),
-            **{name: float(getattr(found, name)[row]) for name in ("entry_price", "exit_price", "quantity")},
-            "fees": float(found.entry_fee[row] + found.exit_fee[row]),
-            "pnl": float(found.pnl[row]),
-            "return_fraction": float(found.return_fraction[row]),
-            "exit_reason": ExitReason(int(found.exit_reason[row])).name.lower(),
-            "ambiguous": bool(found.ambiguous[row]),
-        }
-        for row in range(len(found))
-    ]

@@ -1,5 +1,6 @@
 """`fks strategies shadow`, `shadows` and `drop-shadow`: what if a strategy had other parameters?"""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from fks_assets.cli.arguments import DaysOption, FromOption, JsonFlag, ToOption,
 from fks_assets.quant.timeframes import parse_timeframe
 
 TRADES_SHOWN = 20
+SIDES = ("production", "shadow", "difference")
 BY_HAND = "fks strategies shadow"
 
 
@@ -33,6 +35,10 @@ def shadow(
     start: FromOption = None,
     end: ToOption = None,
     days: DaysOption = None,
+    account: Annotated[
+        str | None,
+        typer.Option("--account", metavar="ACCOUNT", help="An account that has the strategy: its book with the change too."),
+    ] = None,
     branch: Annotated[
         str | None,
         typer.Option("--branch", metavar="BRANCH", help="The name to keep it under; one is made of the change if not given."),
@@ -62,6 +68,7 @@ def shadow(
         start_ms,
         end_ms,
         skip_missing=not named,
+        account=account,
     )
     reports = Reports(settings, lambda: desk_addresses(settings.home))
     answer, page = make_branch(Stores(settings), reports, question, branch, run_id=BY_HAND)
@@ -77,7 +84,7 @@ def shadows(json: JsonFlag = False) -> None:
     from fks_assets.cli.output import print_json, print_table
 
     found = read_branches(_stores())
-    parts = ("production", "shadow", "diff")
+    parts = ("production", "shadow", "diff", "book")
     rows = [
         {"branch": name, **{key: value for key, value in (document or {}).items() if key not in parts}}
         for name, document in found.items()
@@ -117,9 +124,12 @@ def _show(document: dict[str, Any], page: str) -> None:
 
     badge = " (SIMULATED)" if document["simulated"] else ""
     print(f"{document['branch']}: {document['name']} on {len(document['markets'])} markets, {document['timeframe']}{badge}")
-    metrics = document["diff"]["metrics"]
-    figures = [(FIGURES[name].label, *(figure_text(name, value) for value in metrics[name].values())) for name in SHOWN]
-    print_table("", ("figure", "production", "shadow", "difference"), figures)
+
+    def show_figures(title: str, metrics: Mapping[str, Any]) -> None:
+        figures = [(FIGURES[name].label, *(figure_text(name, value) for value in metrics[name].values())) for name in SHOWN]
+        print_table(title, ("figure", *SIDES), figures)
+
+    show_figures("", document["diff"]["metrics"])
     trades = document["diff"]["trades"]
     columns = ("change", "market", "side", "entry_time")
     rows = (
@@ -129,4 +139,14 @@ def _show(document: dict[str, Any], page: str) -> None:
     print_table("Trades that differ (UTC)", (*columns, "pnl in production", "pnl in the shadow"), rows, "none")
     if len(trades) > TRADES_SHOWN:
         print(f"and {len(trades) - TRADES_SHOWN} more: --json lists them all")
+    book = document["book"]
+    if book is not None:
+        show_figures(f"Account {book['account']}", book["diff"]["metrics"])
+        parts = [
+            (name, figure.replace("_pct", " %").replace("_", " "), *row.values())
+            for name, figures in book["diff"]["strategies"].items()
+            for figure, row in figures.items()
+        ]
+        print_table("Its strategies", ("strategy", "figure", *SIDES), parts)
+        print(f"{len(book['diff']['trades'])} trades of the account differ.")
     print(f"{document['signals_changed']} signals differ. Tear sheet of the shadow: {page}")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fks_assets.cli import shadows
+from fks_assets.cli import shadows, strategy_files, strategy_switches
 from fks_assets.cli.arguments import DaysOption, FromOption, JsonFlag, ToOption, market_of, period_of
-from fks_assets.clock import iso, now_ms
-from fks_assets.errors import InvalidInput
+from fks_assets.cli.strategy_switches import ByOption, NameArgument, NoteOption
+from fks_assets.clock import MILLISECONDS_PER_DAY, iso, now_ms
 from fks_assets.quant.timeframes import parse_timeframe
 
 if TYPE_CHECKING:
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
     from fks_assets.assets.trading.in_force import StrategyInForce
     from fks_assets.resources.stores import Stores
+    from fks_assets.stores.strategy_records import BacktestRecord
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A strategy in force, see `fks strategies list`.")]
-ByOption = Annotated[str, typer.Option("--by", metavar="WHO", help="Who does it; it is kept.")]
-NoteOption = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it is kept.")]
+FIGURES_SHOWN = ("sharpe", "total_return_pct", "max_drawdown_intraday_pct")
+RECENT_MS = 30 * MILLISECONDS_PER_DAY
 
 commands = typer.Typer(help="Show, change, validate, certify, switch off and on the strategies of the desk.")
 
 
 def register(app: typer.Typer) -> None:
+    strategy_switches.register(commands)
     shadows.register(commands)
+    strategy_files.register(commands)
     app.add_typer(commands, name="strategies")
 
 
@@ -52,10 +54,11 @@ def show(name: NameArgument, json: JsonFlag = False) -> None:
     from fks_assets.assets.trading.evidence import evidence_for
     from fks_assets.assets.trading.in_force import strategy_named
     from fks_assets.assets.trading.promotion import held_certificate
+    from fks_assets.assets.trading.standard import standard_plan
     from fks_assets.cli.output import print_json, print_table
     from fks_assets.quant.strategies.registry import known_strategies
     from fks_assets.stores.strategies import parameters_history
-    from fks_assets.stores.strategy_records import newest_results, state_history
+    from fks_assets.stores.strategy_records import newest_results, other_results, state_history
 
     stores = _stores()
     with stores.database.transaction() as connection:
@@ -68,10 +71,12 @@ def show(name: NameArgument, json: JsonFlag = False) -> None:
     with stores.database.transaction() as connection:
         summary = _summary(connection, stores, subject)
         certificate = held_certificate(connection, subject)
-        result = newest_results(connection, [name]).get(name)
+        standard = standard_plan(stores.settings).settings_hash(stores.settings)
+        result = newest_results(connection, [name], settings_hash=standard).get(name)
+        others = [_tried(each) for each in other_results(connection, name, standard, (iso(now_ms() - RECENT_MS) or "")[:10])]
         evidence = evidence_for(connection, subject).document()
     if json:
-        document = {**summary, "versions": history, "switched": states, "evidence": evidence}
+        document = {**summary, "versions": history, "switched": states, "evidence": evidence, "other_backtests": others}
         proof = None if certificate is None else {**certificate.document, "issued_at": iso(certificate.issued_at)}
         print_json({**document, "certificate": proof, "backtest": None if result is None else dict(result.document)})
         return
@@ -79,6 +84,10 @@ def show(name: NameArgument, json: JsonFlag = False) -> None:
     print_table(f"Strategy {name}", ("", ""), list(facts.items()))
     print_table("Parameters", ("name", "value"), list(subject.parameters.items()))
     print_table("Searches and walk-forward", ("", ""), list(evidence.items()))
+    columns = ("day", "timeframe", "start", "end", *FIGURES_SHOWN)
+    print_table(
+        "Backtests on other settings, which judge nothing", columns, ([each[key] for key in columns] for each in others), "none"
+    )
     _show_history(history, states)
 
 
@@ -140,18 +149,6 @@ def certify(
         raise typer.Exit(1)
 
 
-@commands.command()
-def enable(name: NameArgument, by: ByOption, note: NoteOption, json: JsonFlag = False) -> None:
-    """Switch a strategy on again. Only a person does that, and who did it and why is kept."""
-    _switch(name, True, by, note, json)
-
-
-@commands.command()
-def disable(name: NameArgument, by: ByOption, note: NoteOption, json: JsonFlag = False) -> None:
-    """Switch a strategy off: it may not trade any more, its signals go on."""
-    _switch(name, False, by, note, json)
-
-
 @commands.command("set")
 def set_parameters(
     name: NameArgument,
@@ -163,10 +160,17 @@ def set_parameters(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="A JSON or TOML file of parameters; it replaces all of them.")
     ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option("--drop", metavar="PARAMETER", help="Leave out a value that the set holds: the default counts again."),
+    ] = None,
     note: NoteOption = "",
     json: JsonFlag = False,
 ) -> None:
-    """Create a parameter set or change one; older versions are kept. One of a strategy's own name replaces its settings."""
+    """Create a parameter set or change one; older versions are kept. One of a strategy's own name replaces its settings.
+
+    A set that is removed or cannot be used is changed from what it said last.
+    """
     from fks_assets.assets.trading.parameter_files import read_parameter_file
     from fks_assets.assets.trading.parameter_sets import change_parameters
     from fks_assets.assets.trading.rule_options import assignments
@@ -174,7 +178,7 @@ def set_parameters(
 
     given = assignments(values or [], "PARAMETER=VALUE")
     base = None if file is None else read_parameter_file(file)
-    stored = change_parameters(_stores(), name, given, strategy=strategy, replace_with=base, by=by, note=note)
+    stored = change_parameters(_stores(), name, given, strategy=strategy, replace_with=base, drop=drop or (), by=by, note=note)
     if json:
         print_json(stored.document())
     else:
@@ -212,7 +216,7 @@ def _show_history(history: list[dict[str, Any]], states: list[dict[str, Any]]) -
 
     changes = ("version", "strategy", "parameters", "removed", "changed_at", "changed_by", "note")
     print_table("Versions (UTC)", changes, ([each[key] for key in changes] for each in history), "none: as the settings say")
-    turns = ("enabled", "reason", "changed_at", "changed_by")
+    turns = ("enabled", "reason", "changed_at", "changed_by", "holds_until")
     print_table("Switched (UTC)", turns, ([each[key] for key in turns] for each in states), "never")
 
 
@@ -226,29 +230,47 @@ def _stores() -> "Stores":
 def _list(json: bool) -> None:
     from fks_assets.assets.trading.in_force import strategies_in_force
     from fks_assets.cli.output import print_json, print_table
+    from fks_assets.quant.strategies.registry import strategy_faults
 
     stores = _stores()
     in_force, unusable = strategies_in_force(stores.database, stores.settings)
     with stores.database.transaction() as connection:
         rows = [_summary(connection, stores, subject) for subject in in_force.values()]
     broken = {name: str(error) for name, error in unusable.items()}
+    left_out = [str(fault) for fault in strategy_faults()]
     if json:
-        print_json({"strategies": rows, "unusable": broken})
+        print_json({"strategies": rows, "unusable": broken, "left_out": left_out})
         return
     columns = ("name", "strategy", "version", "enabled", "certified", "may_trade", "backtest_day", "sharpe", "total_return_pct")
     print_table("Strategies", columns, ([row[key] for key in columns] for row in rows))
     for name, words in broken.items():
         print(f"{name} cannot be used: {words}")
+    for words in left_out:
+        if not any(words in reason for reason in broken.values()):
+            print(f"left out: {words}")
+
+
+def _tried(result: "BacktestRecord") -> dict[str, Any]:
+    """Return what an exploratory backtest was of and gave."""
+    own = ("timeframe", "markets", "start", "end", "rules", "book", "parameters")
+    metrics = result.document["metrics"]
+    return {
+        "day": result.day,
+        **{name: result.document.get(name) for name in own},
+        **{name: metrics.get(name) for name in FIGURES_SHOWN},
+    }
 
 
 def _summary(connection: "sa.Connection", stores: "Stores", subject: "StrategyInForce") -> dict[str, Any]:
     from fks_assets.assets.trading.promotion import held_certificate, may_trade
+    from fks_assets.assets.trading.standard import standard_plan
     from fks_assets.stores.strategy_records import newest_results, read_states
 
     state = read_states(connection, [subject.name]).get(subject.name)
     held = held_certificate(connection, subject)
     allowed, reason = may_trade(connection, stores.settings, subject.name)
-    result = newest_results(connection, [subject.name]).get(subject.name)
+    standard = standard_plan(stores.settings).settings_hash(stores.settings)
+    result = newest_results(connection, [subject.name], settings_hash=standard).get(subject.name)
     metrics = {} if result is None else result.document["metrics"]
     return {
         **subject.document(),
@@ -257,26 +279,5 @@ def _summary(connection: "sa.Connection", stores: "Stores", subject: "StrategyIn
         "may_trade": allowed,
         "reason": reason,
         "backtest_day": None if result is None else result.day,
-        **{name: metrics.get(name) for name in ("sharpe", "total_return_pct", "max_drawdown_intraday_pct")},
+        **{name: metrics.get(name) for name in FIGURES_SHOWN},
     }
-
-
-def _switch(name: str, enabled: bool, by: str, note: str, json: bool) -> None:
-    from fks_assets.assets.trading.in_force import strategies_in_force
-    from fks_assets.cli.output import print_json
-    from fks_assets.stores.strategy_records import read_states, switch
-
-    stores = _stores()
-    in_force, unusable = strategies_in_force(stores.database, stores.settings)
-    if name not in in_force and name not in unusable:
-        raise InvalidInput(f"strategy {name!r} is not in force; in force are {', '.join(in_force)}")
-    with stores.database.transaction() as connection:
-        turned = switch(connection, name, enabled, reason=note, by=by, at_ms=now_ms())
-        state = read_states(connection, [name]).get(name)
-    word = "on" if enabled else "off"
-    if json:
-        print_json(
-            {"name": name, "changed": turned is not None, "enabled": enabled, **({} if state is None else state.document())}
-        )
-    else:
-        print(f"{name} is switched {word}" if turned else f"{name} was switched {word} already")

@@ -28,8 +28,7 @@ def budget(
     entered = {position.deal_id for position in positions}
     waiting = [deal for deal in read_deals(connection, account=account.name, active=True) if deal.id not in entered]
     share = rules.strategies[strategy]
-    usual_fee = Decimal(repr(rules.costs.taker_fee))
-    pending = {deal.id: _cost(deal, taker_fees.get(deal.market, usual_fee)) for deal in waiting}
+    pending = {deal.id: _cost(deal, rules.costs.fee_rate(taker_fees.get(deal.market), rests=False)) for deal in waiting}
     wallet = journal.wallets(connection, account.name).get(account.quote, ZERO)
     cash = EXACT.subtract(wallet, total(pending.values()))
     held = total([_value(position) for position in positions] + [value_of(deal.price, deal.quantity) for deal in waiting])

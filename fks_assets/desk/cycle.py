@@ -85,16 +85,20 @@ class AccountDesk:
         await self._judge_closed([each.deal.id for each in protected])
         return protected
 
-    async def enter(self) -> list[Entered]:
-        """Send the entries of the deals that have none, then guard what they bought."""
-        entered = await submit_entries(self.gateway, self.floor.rules(self.account.name), await self.quotes())
+    async def enter(self, obstacles: Obstacles) -> list[Entered]:
+        """Send the entries of the deals that have none, unless something forbids them by now, then guard what they bought."""
+        rules = self.floor.rules(self.account.name)
+        entered = await submit_entries(self.gateway, rules, await self.quotes(), obstacles)
         if entered:
             await self.guard()
         return entered
 
-    async def trade(self) -> tuple[Reconciled, list[Entered]]:
-        """Settle, guard and enter: all that the orders of the account need. Raises Denied when the account cannot be compared."""
-        return await self._settle_and_guard(), await self.enter()
+    async def trade(self, obstacles: Obstacles) -> tuple[Reconciled, list[Entered]]:
+        """Settle, guard and enter: all that the orders of the account need. Raises Denied when the account cannot be compared.
+
+        `obstacles` are asked before each entry; nothing that guards or leaves a position asks them.
+        """
+        return await self._settle_and_guard(), await self.enter(obstacles)
 
     async def cycle(self, heard: Sequence[Heard], obstacles: Obstacles) -> Cycle:
         """Do all steps once: settle, guard, decide on the signals, enter, mark, and take the balance.
@@ -108,7 +112,7 @@ class AccountDesk:
         decided.add(
             await decide_signals(self.floor, self.account, [each for each in heard if each.signal.action == BUY], obstacles)
         )
-        entered = await self.enter()
+        entered = await self.enter(obstacles)
         marks = await mark_positions(self.floor, self.account)
         return Cycle(reconciled, decided, entered, marks, take_balance(self.floor, self.account))
 

@@ -37,6 +37,15 @@ LEAST_CASH = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
+class NewRisk:
+    """What is about to be entered: a strategy, in a market, by the signal of a timeframe."""
+
+    strategy: str
+    market: Market
+    timeframe: Timeframe
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """The newest word of a strategy on a market: `action` 1 BUY, -1 SELL, 0 HOLD, at the candle that opened at `open_time`.
 
@@ -64,6 +73,11 @@ class Signal:
     @property
     def close_time(self) -> int:
         return self.open_time + self.timeframe.milliseconds
+
+    @property
+    def risk(self) -> NewRisk:
+        """What a BUY would enter."""
+        return NewRisk(self.strategy, self.market, self.timeframe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +195,7 @@ def _entry(
     if market_rules is None or market_rules.status is not MarketStatus.TRADING:
         found = "are not known" if market_rules is None else f"say that it is {market_rules.status}"
         raise _Refused(f"the trading rules of {signal.market} {found}")
-    oldest = leg.oldest_signal_candles
-    if oldest is not None and at_ms - signal.close_time > oldest * signal.timeframe.milliseconds:
+    if at_ms > leg.signal_deadline(signal.close_time, signal.timeframe.milliseconds):
         raise _Refused(f"{Refusal.STALE.words}: the signal is {(at_ms - signal.close_time) / 60_000:.0f} min old")
     _refuse_by_past(connection, account, leg, signal, at_ms)
     if len(read_deals(connection, account=account.name, active=True)) >= rules.limits.max_positions:
@@ -203,17 +216,22 @@ def _entry(
     if (stop is not None and price <= stop) or (target is not None and fill >= target):
         raise _Refused(f"{Refusal.LEVELS.words}: {money_text(price)}")
     fee = _taker_fee(rules, market_rules)
-    quantity = order_quantity(
-        leg.sizing,
-        market_rules,
-        side=BUY,
-        price=fill,
-        stop=stop,
-        confidence=signal.confidence,
-        available=available,
-        equity=equity,
-        fee=fee,
-    )
+    try:
+        quantity = order_quantity(
+            leg.sizing,
+            market_rules,
+            side=BUY,
+            price=fill,
+            stop=stop,
+            confidence=signal.confidence,
+            available=available,
+            equity=equity,
+            fee=fee,
+        )
+    except InvalidInput as error:
+        if leg.sizing.kind != "risk" or stop is not None:
+            raise
+        raise _Refused(f"{Refusal.NO_STOP.words}: {error}") from error
     if not quantity:
         raise _Refused(Refusal.SIZE.words)
     fault = stop_fault(account.mode, market_rules, quantity, stop, fee)
@@ -268,7 +286,7 @@ def _was_held(connection: sa.Connection, account: Account, signal: Signal) -> bo
 
 
 def _taker_fee(rules: AccountRules, market_rules: MarketRules) -> Decimal:
-    return Decimal(repr(rules.costs.taker_fee)) if market_rules.taker_fee is None else market_rules.taker_fee
+    return rules.costs.fee_rate(market_rules.taker_fee, rests=False)
 
 
 def obstacles_of(*, standing: str | None, blocked: str | None, account: Account, halts: Mapping[str, str]) -> tuple[str, ...]:

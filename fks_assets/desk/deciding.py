@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fks_assets.desk.decide import Decision, Signal, decide
+from fks_assets.desk.decide import Decision, NewRisk, Signal, decide
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.protections import apply_protections
 from fks_assets.desk.signals import Heard, Place, decided_marks, mark_name, note_decided
@@ -23,8 +23,8 @@ from fks_assets.stores.ledger.deals import Deal
 from fks_assets.stores.ledger.reading import locked_accounts
 from fks_assets.stores.notifications import notify
 
-# What forbids new risk for a signal, in words; asked in the transaction of the decision.
-Obstacles = Callable[[sa.Connection, Account, Signal], Sequence[str]]
+# What forbids new risk, in words; asked in the transaction of the decision, and in those in which its entry is written and sent.
+Obstacles = Callable[[sa.Connection, Account, NewRisk], Sequence[str]]
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ def _decide(
         # Only what is bought needs the price of now.
         price=from_analytics(signal.close if quote is None else quote.close),
         market_rules=market_rules.get(signal.market),
-        obstacles=obstacles(connection, account, signal) if signal.action == BUY else (),
+        obstacles=obstacles(connection, account, signal.risk) if signal.action == BUY else (),
         at_ms=at,
         taker_fees={market: each.taker_fee for market, each in market_rules.items() if each.taker_fee is not None},
     )

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from fks_assets.desk.decide import NewRisk
+from fks_assets.desk.deciding import Obstacles
 from fks_assets.desk.gateway import OrderGateway
-from fks_assets.errors import Denied, ExchangeError, InvalidInput, StaleFence
+from fks_assets.errors import Denied, ExchangeError, InvalidInput, StaleFence, in_words
 from fks_assets.exchanges.orders.paper_book import Quote
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import EXACT, from_analytics, money_text
 from fks_assets.quant.orders import DealStatus, Leg, OrderStatus, OrderType
 from fks_assets.quant.timeframes import parse_timeframe
+from fks_assets.stores.ledger.accounts import read_account
 from fks_assets.stores.ledger.deals import Deal, read_deals, update_deal
 from fks_assets.stores.ledger.order_rows import order_events
 from fks_assets.stores.ledger.orders import Order, OrderIntent, read_orders
@@ -36,15 +39,18 @@ class Entered:
     words: str
 
 
-async def submit_entries(gateway: OrderGateway, rules: AccountRules, quotes: Mapping[Market, Quote]) -> list[Entered]:
+async def submit_entries(
+    gateway: OrderGateway, rules: AccountRules, quotes: Mapping[Market, Quote], obstacles: Obstacles
+) -> list[Entered]:
     """Send the entry of each deal of the account that has none yet, at the market; repeated calls send nothing more.
 
-    A deal whose signal has become too old, or whose price has left the band around what was decided, is over. One that cannot be
-    sent now, for want of a price or of a place within the exchange's limits, waits for the next call. Raises StaleFence when
-    another process has taken over.
+    A deal whose signal has become too old, whose price has left the band around what was decided, or that something forbids by
+    now is over; `obstacles` are asked when its order is written and again right before it is sent. One that cannot be sent now,
+    for want of a price or of a place within the exchange's limits, waits for the next call. Raises StaleFence when another
+    process has taken over.
     """
     waiting = await gateway.transact(lambda connection: _waiting(connection, gateway.account))
-    return [await _enter(gateway, rules, each, quotes.get(each.deal.market)) for each in waiting]
+    return [await _enter(gateway, rules, each, quotes.get(each.deal.market), obstacles) for each in waiting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,9 @@ def _waiting(connection: sa.Connection, account: str) -> list[_Waiting]:
     return found
 
 
-async def _enter(gateway: OrderGateway, rules: AccountRules, waiting: _Waiting, quote: Quote | None) -> Entered:
+async def _enter(
+    gateway: OrderGateway, rules: AccountRules, waiting: _Waiting, quote: Quote | None, obstacles: Obstacles
+) -> Entered:
     deal, last = waiting.deal, waiting.last
     if last is not None and last.status not in NEVER_SENT:
         return await _settle(gateway, deal, last)
@@ -92,7 +100,7 @@ async def _enter(gateway: OrderGateway, rules: AccountRules, waiting: _Waiting, 
         reference_price=from_analytics(quote.close),
     )
     try:
-        order = await gateway.submit(intent)
+        order = await gateway.submit(intent, consent=lambda connection: _ask_consent(connection, deal, obstacles))
     except StaleFence:
         raise
     except (Denied, InvalidInput) as error:
@@ -103,6 +111,17 @@ async def _enter(gateway: OrderGateway, rules: AccountRules, waiting: _Waiting, 
     if order.status in NEVER_SENT:
         return Entered(deal, order, f"waits: {order.status}")
     return await _settle(gateway, deal, order)
+
+
+def _ask_consent(connection: sa.Connection, deal: Deal, obstacles: Obstacles) -> None:
+    """Raise Denied with the first of what forbids the entry by now; also when that cannot be told: others are still guarded."""
+    risk = NewRisk(deal.strategy, deal.market, parse_timeframe(deal.timeframe))
+    try:
+        found = obstacles(connection, read_account(connection, deal.account), risk)
+    except Exception as error:
+        raise Denied(f"it cannot be told whether {deal.strategy} may trade: {in_words(error)}") from error
+    for obstacle in found:
+        raise Denied(obstacle)
 
 
 async def _settle(gateway: OrderGateway, deal: Deal, order: Order) -> Entered:
@@ -129,12 +148,11 @@ def _fault(gateway: OrderGateway, rules: AccountRules, waiting: _Waiting) -> str
         return "its strategy said SELL before the entry was sent"
     if len(waiting.tries) >= MOST_TRIES:
         return f"the entry did not reach {gateway.venue.name} in {MOST_TRIES} tries"
-    deal = waiting.deal
-    timeframe, oldest = parse_timeframe(deal.timeframe), rules.leg_rules().oldest_signal_candles
-    age = gateway.clock() - deal.signal_time - timeframe.milliseconds
-    if oldest is None or age <= oldest * timeframe.milliseconds:
+    now, step = gateway.clock(), parse_timeframe(waiting.deal.timeframe).milliseconds
+    closed = waiting.deal.signal_time + step
+    if now <= rules.leg_rules().signal_deadline(closed, step):
         return None
-    return f"its entry comes too late: the signal is {age / 60_000:.0f} min old"
+    return f"its entry comes too late: the signal is {(now - closed) / 60_000:.0f} min old"
 
 
 def _off_price(rules: AccountRules, deal: Deal, quote: Quote | None) -> str | None:

@@ -39,6 +39,8 @@ from fks_assets.stores.ledger.orders import (
 )
 
 _log = logging.getLogger(__name__)
+# Raises Denied, in the caller's transaction, for what may not be entered any more.
+Consent = Callable[[sa.Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +72,18 @@ class OrderGateway(TradingSession):
         super().__init__(database, venue, account, fence, rules, clock=clock)
         self._limits = limits
 
-    async def submit(self, intent: OrderIntent) -> Order:
+    async def submit(self, intent: OrderIntent, *, consent: Consent | None = None) -> Order:
         """Send the order of an intent, once and for ever, and return it as it stands then; a repeated call sends nothing.
 
-        Raises Denied or StaleFence when the desk itself refuses, NotSent or RateLimited when nothing can be sent now; there is
-        then no order, or one that is DENIED.
+        `consent` is asked when the intent is written and once more right before it is sent. Raises Denied or StaleFence when the
+        desk itself refuses, NotSent or RateLimited when nothing can be sent now; there is then no order, or one that is DENIED.
         """
         crashpoint("submit.begin")
         known = await self._known([intent])
         if known is not None:
             return known[0]
         permit = await self._permit([intent])
-        prepared = await self._prepared("submit", [intent])
+        prepared = await self._prepared("submit", [intent], consent)
         (order,) = prepared.orders
         if prepared.is_ours:
             outcome = await self.venue.place(venue_order(order), permit)
@@ -168,13 +170,13 @@ class OrderGateway(TradingSession):
         crashpoint("submit.permitted")
         return permit
 
-    async def _prepared(self, name: str, intents: Sequence[OrderIntent]) -> _Prepared:
+    async def _prepared(self, name: str, intents: Sequence[OrderIntent], consent: Consent | None = None) -> _Prepared:
         """Do steps 1 and 2."""
         fitting = [self._fit(intent) for intent in intents]
-        orders = await self.transact(lambda connection: self._write(connection, name, fitting))
+        orders = await self.transact(lambda connection: self._write(connection, name, fitting, consent))
         crashpoint(f"{name}.intent")
         try:
-            orders = await self.transact(lambda connection: self._submitting(connection, name, orders))
+            orders = await self.transact(lambda connection: self._submitting(connection, name, orders, consent))
         except IllegalTransition:
             # Somebody else has sent one of them, or is about to.
             ids = [order.id for order in orders]
@@ -185,14 +187,20 @@ class OrderGateway(TradingSession):
         crashpoint(f"{name}.fenced")
         return _Prepared(orders, is_ours=True)
 
-    def _write(self, connection: sa.Connection, name: str, intents: Sequence[OrderIntent]) -> list[Order]:
+    def _write(
+        self, connection: sa.Connection, name: str, intents: Sequence[OrderIntent], consent: Consent | None = None
+    ) -> list[Order]:
         self.require_reconciled(connection)
+        if consent is not None:
+            consent(connection)
         orders = [write_intent(connection, intent, fence=self.fence, limits=self._limits) for intent in intents]
         crashpoint(f"{name}.intent.uncommitted")
         return orders
 
-    def _submitting(self, connection: sa.Connection, name: str, orders: Sequence[Order]) -> list[Order]:
+    def _submitting(self, connection: sa.Connection, name: str, orders: Sequence[Order], consent: Consent | None) -> list[Order]:
         at = self.clock()
+        if consent is not None:
+            consent(connection)
         changed = [transition(connection, order.id, OrderStatus.SUBMITTING, at_ms=at, fence=self.fence) for order in orders]
         crashpoint(f"{name}.submitting.uncommitted")
         return changed

@@ -96,14 +96,12 @@ def record_execution(connection: sa.Connection, deal_id: int, execution: Executi
 
 def give_up_unexecuted(connection: sa.Connection, account: Account, rules: AccountRules, *, at_ms: int) -> list[Deal]:
     """End the deals of an alert account that nobody has executed while their signal was fresh, and return them."""
-    oldest = rules.leg_rules().oldest_signal_candles
-    if oldest is None:
-        return []
-    over = []
+    leg, over = rules.leg_rules(), []
     for deal in read_deals(connection, account=account.name, active=True):
         step = parse_timeframe(deal.timeframe).milliseconds
-        if not deal.is_processed and at_ms - deal.signal_time - step > oldest * step:
-            over.append(update_deal(connection, deal.id, at_ms=at_ms, refusal=NOT_EXECUTED.format(candles=oldest)))
+        if not deal.is_processed and at_ms > leg.signal_deadline(deal.signal_time + step, step):
+            words = NOT_EXECUTED.format(candles=leg.oldest_signal_candles)
+            over.append(update_deal(connection, deal.id, at_ms=at_ms, refusal=words))
     return over
 
 

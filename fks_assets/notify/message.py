@@ -22,6 +22,8 @@ TITLES = {
     "report": "📄 Report",
     "strategy_disabled": "❌ Strategy failed validation",
     "strategy_not_judged": "❔ Strategy not judged",
+    "strategy_verdict_lapsed": "⌛ Strategy may not trade any more",
+    "strategy_fails_and_trades": "⚠️ Strategy fails and trades on a person's word",
     "unexplained_difference": "❗ Live and backtest differ",
     "run_failure": "💥 Run failed",
     "liveness": "⏰ Not ticking",

@@ -11,7 +11,7 @@ from fks_assets.quant.backtest.rules import Sizing as StakeRule
 from fks_assets.quant.money import money
 from fks_assets.quant.orders import Mode
 
-Sizing = Literal["confidence", "available_cash"]
+Sizing = Literal["confidence", "available_cash", "risk"]
 
 
 def _amount(value: Any) -> Decimal:
@@ -55,8 +55,9 @@ class AccountRules(BaseModel):
 
     `strategies` gives each strategy (or parameter set) its share of the account, together at most 1. A deal's stake is, by
     `sizing`, confidence: `stake` * confidence of the strategy's budget, at most `cap` of it (S3.10); available_cash: `cash_share`
-    of the cash that is free (S2.4). Signals are those of `timeframe`; None is 1h, or the desk's first. `trailing_percent` makes
-    stops follow the price. `costs` are what a paper account pays where the market's rules name no fee.
+    of the cash that is free (S2.4); risk: so much that the way to the stop costs `risk_share` of that cash (S2.8), and no entry
+    without a stop. Signals are those of `timeframe`; None is 1h, or the desk's first. `trailing_percent` makes
+    stops follow the price. `costs` are what a paper account pays: fees that are given go before those of the market's rules.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +71,7 @@ class AccountRules(BaseModel):
     stake: Annotated[Fraction, Field(gt=0, le=1)] = Decimal("0.5")
     cap: Annotated[Fraction, Field(gt=0, le=1)] = Decimal("0.5")
     cash_share: Annotated[Fraction, Field(gt=0, le=1)] = Decimal("0.02")
+    risk_share: Annotated[Fraction, Field(gt=0, le=1)] = Decimal("0.02")
     timeframe: str | None = None
     trailing_percent: float | None = Field(None, gt=0, lt=100)
     costs: Costs = Costs()
@@ -87,22 +89,31 @@ class AccountRules(BaseModel):
         return self
 
     def leg_rules(self) -> LegRules:
-        """Return how each strategy trades each market in this account, in the words of a backtest: spot, so never short."""
-        sizing = StakeRule(kind="confidence", size=float(self.stake), cap=float(self.cap))
-        if self.sizing == "available_cash":
-            sizing = StakeRule(kind="fraction", size=float(self.cash_share))
+        """Return how each strategy trades each market in this account, in the words of a backtest: spot, so never short.
+
+        What came first inside a candle is asked of finer candles: a paper account lives through those of the shortest timeframe.
+        """
+        stakes = {
+            "confidence": StakeRule(kind="confidence", size=float(self.stake), cap=float(self.cap)),
+            "available_cash": StakeRule(kind="fraction", size=float(self.cash_share)),
+            "risk": StakeRule(kind="risk", size=float(self.risk_share)),
+        }
         return LegRules(
-            sizing=sizing,
+            sizing=stakes[self.sizing],
             short=False,
+            tie_rule="finer",
             cooldown_minutes=float(self.limits.cooldown_minutes),
             daily_trades=self.limits.daily_trades,
             trailing_percent=self.trailing_percent,
         )
 
-    def book_rules(self) -> BookRules:
-        """Return the account as the book of a backtest."""
+    def book_rules(self, initial_cash: Decimal | None = None) -> BookRules:
+        """Return the account as the book of a backtest, which begins with `initial_cash`, or the account's own.
+
+        Raises InvalidInput for an account that states none, as a live one does, if none is given.
+        """
         return BookRules(
-            initial_cash=float(self.initial_cash),
+            initial_cash=float(self.initial_cash if initial_cash is None else initial_cash),
             max_positions=self.limits.max_positions,
             costs=self.costs,
             budgets={name: Budget(share=float(share)) for name, share in self.strategies.items()},

@@ -188,6 +188,7 @@ def _job(strategy: Strategy[Any], rows: int, cuts: int | None, seed: int) -> dic
         "class": cls.__qualname__,
         "path": str(user_module.path) if user_module else None,
         "source": user_module.source if user_module else None,
+        "helpers": user_module.helpers if user_module else {},
         "code_version": code_version(strategy),
         "parameters": strategy.parameters.model_dump_json(),
         "checked": checked.tolist(),

@@ -261,7 +261,7 @@ class Examination:
         indicators, warm = compute_indicators(given), warm_rows(len(given))
         inputs = _contents(given, indicators, warm) if guarded else {}
         try:
-            signals = (strategy or self.strategy).evaluate(given, indicators, warm)
+            signals = Strategy.evaluate(strategy or self.strategy, given, indicators, warm)
         except Exception as error:
             self.findings.append(finding_of_error(error, len(given)))
             raise Proven from error

@@ -74,9 +74,10 @@ def _examine(folder: Path) -> None:
 
 
 def _strategy_of(job: Mapping[str, Any]) -> Strategy[Any]:
-    module = (
-        SourceModule(Path(job["path"]), job["source"]).module() if job["source"] is not None else import_module(job["module"])
-    )
+    if job["source"] is None:
+        module = import_module(job["module"])
+    else:
+        module = SourceModule(Path(job["path"]), job["source"], job["helpers"]).module()
     found: Any = module
     for part in job["class"].split("."):
         found = getattr(found, part, None)

@@ -36,6 +36,7 @@ class TradeChange:
 
     change: str
     market: str
+    strategy: str
     side: str
     entry_time: int
     production: Mapping[str, Any] | None
@@ -46,6 +47,7 @@ class TradeChange:
         return {
             "change": self.change,
             "market": self.market,
+            "strategy": self.strategy,
             "side": self.side,
             "entry_time": iso(self.entry_time),
             "production": self.production,
@@ -61,20 +63,26 @@ def signal_changes(market: str, open_time: np.ndarray, production: SignalColumns
 
 
 def trade_changes(production: BacktestResult, shadow: BacktestResult) -> list[TradeChange]:
-    """Return the trades that differ, by time of entry; two belong together by market, side and entry, partial exits in turn."""
+    """Return the trades that differ, by time of entry; two belong together by market, strategy, side and entry,
+    partial exits in turn.
+    """
     old, new = dict(_trades(production)), dict(_trades(shadow))
     changes = []
-    for key in sorted({*old, *new}, key=lambda key: (key[2], key)):
+    for key in sorted({*old, *new}, key=lambda key: (key[3], key)):
         before, after = old.get(key), new.get(key)
         if before != after:
             change = "added" if before is None else "removed" if after is None else "changed"
-            changes.append(TradeChange(change, key[0], key[1], key[2], before, after))
+            changes.append(TradeChange(change, *key[:4], before, after))
     return changes
 
 
 def figures_side_by_side(production: Performance, shadow: Performance) -> dict[str, dict[str, float | None]]:
     """Return each figure of both runs, and their difference where both have one."""
-    old, new = production.document(), shadow.document()
+    return side_by_side(production.document(), shadow.document())
+
+
+def side_by_side(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """Return each figure by name of both, and their difference where both have one."""
     return {
         name: {
             "production": old[name],
@@ -90,14 +98,15 @@ def _signal(columns: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
     return {"action": ACTIONS[action], **{name: float(columns[name][row]) if action else None for name in JUDGED[1:]}}
 
 
-def _trades(result: BacktestResult) -> Iterator[tuple[tuple[str, str, int, int], dict[str, Any]]]:
-    """Yield market, side, time of entry and place among the exits of the same entry, with what else a trade says."""
+def _trades(result: BacktestResult) -> Iterator[tuple[tuple[str, str, str, int, int], dict[str, Any]]]:
+    """Yield market, strategy, side, time of entry and place among the exits of the same entry, with what else a trade says."""
     trades: Trades = result.trades
-    seen: dict[tuple[str, str, int], int] = {}
-    told = [each.name for each in fields(Trades) if each.name not in ("market", "strategy", "side", "entry_time")]
+    seen: dict[tuple[str, str, str, int], int] = {}
+    told = [each.name for each in fields(Trades) if each.name not in ("market", "strategy", "leg", "side", "entry_time")]
     for row in range(len(trades)):
         side = "long" if trades.side[row] > 0 else "short"
-        entry = result.markets[trades.market[row]], side, int(trades.entry_time[row])
+        strategy = result.strategies[trades.strategy[row]]
+        entry = result.markets[trades.market[row]], strategy, side, int(trades.entry_time[row])
         seen[entry] = seen.get(entry, -1) + 1
         values = {name: getattr(trades, name)[row].item() for name in told}
         values["exit_time"] = iso(values["exit_time"])

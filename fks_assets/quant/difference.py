@@ -6,12 +6,15 @@ from enum import Enum, StrEnum
 from math import isclose
 
 from fks_assets.clock import iso
+from fks_assets.quant.backtest.results import Refusal
 
 # Sums of prices that begin at another candle differ in their last digits.
 ROUNDING = 1e-9
 # Exchanges round a fee to the smallest unit of its coin.
 FEE_ROUNDING = 1e-6
 ACTIONS = {1: "BUY", -1: "SELL", 0: "HOLD"}
+# The market, the timeframe and the candle (its open time, UTC ms) of a decision.
+Place = tuple[str, str, int]
 
 
 class Cause(StrEnum):
@@ -99,7 +102,10 @@ class Recomputed:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One difference. `candle` is the open time (UTC ms) of the decision's candle; `live` and `backtest` say what each was."""
+    """One difference. `candle` is the open time (UTC ms) of the decision's candle; `live` and `backtest` say what each was.
+
+    `account` is that of a trade, "" for a decision, which all accounts have in common.
+    """
 
     market: str
     timeframe: str
@@ -108,6 +114,7 @@ class Mismatch:
     live: str
     backtest: str
     words: str
+    account: str = ""
 
     def document(self) -> dict[str, str | None]:
         """Return it for a JSON document and for a table."""
@@ -115,11 +122,30 @@ class Mismatch:
             "candle": iso(self.candle),
             "market": self.market,
             "timeframe": self.timeframe,
+            "account": self.account,
             "cause": str(self.cause),
             "live": self.live,
             "backtest": self.backtest,
             "words": self.words,
         }
+
+
+# Asked with the ledger's own state, the backtest's book gives these answers too.
+_OF_THE_BOOK = frozenset({Refusal.COOLDOWN, Refusal.DAILY_LIMIT, Refusal.POSITIONS, Refusal.NO_STOP, Refusal.CASH, Refusal.SIZE})
+
+
+def why_not_entered(refusal: str | None, known_at: int) -> tuple[Cause, str] | None:
+    """Return why a BUY that was said in time, at `known_at` (UTC ms), and that the backtest enters was not entered, and in words.
+
+    `refusal` is what the desk wrote down, None where it made no deal at all. None is returned for a limit that the account's book
+    in a backtest has too; a price that had passed the levels is none, as at the open it had not.
+    """
+    if refusal is None:
+        return Cause.FILL, f"it was said at {iso(known_at)}, and the account made no deal of it"
+    told = Refusal.told_in(refusal)
+    if told in _OF_THE_BOOK:
+        return None
+    return (Cause.LATE_DATA if told is Refusal.STALE else Cause.FILL), refusal
 
 
 Judge = Callable[[Data, bool], Decision | None]
@@ -196,7 +222,7 @@ class Trade:
     fee: float | None
 
     @property
-    def place(self) -> tuple[str, str, int]:
+    def place(self) -> Place:
         """Return the market, the timeframe and the candle of the decision."""
         return self.market, self.timeframe, self.candle
 
@@ -207,9 +233,7 @@ class Trade:
         return f"{self.leg} {ACTIONS[self.side]} {self.quantity:.8g} at {self.price:.8g}, {fee}"
 
 
-def trade_mismatches(
-    pairs: Iterable[tuple[Trade | None, Trade | None]], explained: Container[tuple[str, str, int]]
-) -> Iterator[Mismatch]:
+def trade_mismatches(pairs: Iterable[tuple[Trade | None, Trade | None]], explained: Container[Place]) -> Iterator[Mismatch]:
     """Yield the differences of (what was executed, what the backtest books for the same decision), at least one of them given.
 
     Another price or quantity is a matter of the fill. The fee is compared as a share of the value, so that another price makes no
@@ -220,9 +244,9 @@ def trade_mismatches(
         if done is not None and due is not None:
             yield from _apart(done, due)
         elif due is not None:
-            yield Mismatch(*due.place, Cause.FILL, "none", due.words, "it was decided and not filled")
+            yield Mismatch(*due.place, Cause.FILL, "none", due.words, "it was decided and not filled", due.account)
         elif done is not None and done.place not in explained:
-            yield Mismatch(*done.place, Cause.UNEXPLAINED, done.words, "none", "the backtest has no such trade")
+            yield Mismatch(*done.place, Cause.UNEXPLAINED, done.words, "none", "the backtest has no such trade", done.account)
 
 
 def _apart(done: Trade, due: Trade) -> Iterator[Mismatch]:
@@ -233,11 +257,12 @@ def _apart(done: Trade, due: Trade) -> Iterator[Mismatch]:
     if not isclose(done.quantity, due.quantity, rel_tol=ROUNDING):
         words.append(f"{done.quantity / due.quantity:.2%} of the quantity was filled")
     if words:
-        yield Mismatch(*done.place, Cause.FILL, done.words, due.words, "; ".join(words))
+        yield Mismatch(*done.place, Cause.FILL, done.words, due.words, "; ".join(words), done.account)
     owed = 0.0 if due.fee is None else due.fee / (due.price * due.quantity)
     if done.fee is None:
-        yield Mismatch(*done.place, Cause.FEE, done.words, due.words, "the fee was paid in another coin")
+        yield Mismatch(*done.place, Cause.FEE, done.words, due.words, "the fee was paid in another coin", done.account)
         return
     paid = done.fee / (done.price * done.quantity)
     if not isclose(paid, owed, rel_tol=FEE_ROUNDING, abs_tol=ROUNDING):
-        yield Mismatch(*done.place, Cause.FEE, done.words, due.words, f"the fee was {paid:.4%} of the value, not {owed:.4%}")
+        rates = f"the fee was {paid:.4%} of the value, not {owed:.4%}"
+        yield Mismatch(*done.place, Cause.FEE, done.words, due.words, rates, done.account)

@@ -34,7 +34,7 @@ def differing(some: np.ndarray, others: np.ndarray, rounding: float = 0.0) -> np
 
 def judgement(strategy: Strategy[Any], candles: Candles) -> SignalColumns:
     """Return what the strategy says of candles whose known history begins with them."""
-    return strategy.evaluate(candles, compute_indicators(candles), warm_rows(len(candles)))
+    return Strategy.evaluate(strategy, candles, compute_indicators(candles), warm_rows(len(candles)))
 
 
 def columns_of(signals: SignalColumns) -> dict[str, np.ndarray]:

@@ -97,6 +97,20 @@ def whole_returns(found: Found) -> np.ndarray:
     return np.column_stack(columns) if columns else np.empty((days, 0))
 
 
+def deflated_by_quartiles(best: np.ndarray, daily_ratios: Sequence[float] | np.ndarray, trials: float) -> float | None:
+    """Return the deflated Sharpe ratio of the best's daily returns, with a spread that a few very bad trials do not widen.
+
+    `daily_ratios` are the Sharpe ratios of the trials, not annualised. `deflated_sharpe` takes their deviation. A search tries
+    points that do nothing but pay fees; with their ratios of -10 in it, no strategy would ever pass. Here it is the distance of
+    the quartiles over 1.349: the deviation, where there are no such ones.
+    """
+    low, high = np.quantile(daily_ratios, (0.25, 0.75))
+    spread = float(high - low) / QUARTILES_A_DEVIATION
+    # Two ratios with just this deviation.
+    pair = np.array([-spread, spread]) * math.sqrt(performance_statistics.DAYS_PER_YEAR / 2)
+    return deflated_sharpe(best, pair, trials)
+
+
 def parameter_stability(
     found: Found, best: Trial, markets: Sequence[SearchedMarket], terms: Terms, *, workers: int = 1
 ) -> Stability:
@@ -137,17 +151,7 @@ def _independent(whole: np.ndarray, trials: int) -> float:
 
 
 def _deflated(best: np.ndarray, whole: np.ndarray, trials: float) -> float | None:
-    """Return the deflated Sharpe ratio with a spread of the trials' ratios that a few very bad ones do not widen.
-
-    `deflated_sharpe` takes their deviation. A search tries points that do nothing but pay fees; with their ratios of -10 in it,
-    no strategy would ever pass. Here it is the distance of the quartiles over 1.349: the deviation, where there are no such ones.
-    """
-    ratios = [performance_statistics.daily_sharpe(column) or 0.0 for column in whole.T]
-    low, high = np.quantile(ratios, (0.25, 0.75))
-    spread = float(high - low) / QUARTILES_A_DEVIATION
-    # Two ratios with just this deviation.
-    pair = np.array([-spread, spread]) * math.sqrt(performance_statistics.DAYS_PER_YEAR / 2)
-    return deflated_sharpe(best, pair, trials)
+    return deflated_by_quartiles(best, [performance_statistics.daily_sharpe(column) or 0.0 for column in whole.T], trials)
 
 
 def _overfitting(whole: np.ndarray) -> Overfitting | None:

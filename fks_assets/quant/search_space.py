@@ -1,5 +1,6 @@
 """What a search may try: the bounds and the order of a strategy's parameters, read from their pydantic model."""
 
+import itertools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +22,7 @@ OPEN_END = 1e-3
 DIGITS = 4
 DRAWS = 1_000
 DRAWS_A_NEIGHBOUR = 50
+CLIMBS, CLIMB_STEPS = 16, 4
 _ORDER = re.compile(r"(\w+) must be below (\w+)")  # the words of strategies.rules.require_order
 
 
@@ -135,11 +137,26 @@ class SearchSpace:
         return sum(each.distance(one[each.name], other[each.name]) for each in self.dimensions) / len(self.dimensions)
 
     def longest_lookback(self) -> int:
-        """Return how many rows of history the strategy with all numbers at their upper ends needs; 0 if there is no such one."""
+        """Return how many rows of history the strategies that may be tried need, as far as can be found out; 0 if there is none.
+
+        From points that the model takes, the one with all numbers at their upper ends and some drawn with a fixed seed, each
+        number is moved towards its upper end as far as the model lets it, each choice to where the history is longest.
+        """
         ends = self._highest()
-        values = {each.name: each.choices[0] if each.choices else each.tidy(ends[each.name]) for each in self.dimensions}
-        own = self.strategy_of(values)
-        return 0 if own is None else own.lookback_rows
+        highest = {each.name: each.choices[0] if each.choices else each.tidy(ends[each.name]) for each in self.dimensions}
+        draws = np.random.default_rng(0)
+        feasible = (point for point in (self.drawn(draws) for _ in range(DRAWS)) if self.strategy_of(point) is not None)
+        starts = itertools.islice(itertools.chain([highest] if self.strategy_of(highest) else [], feasible), CLIMBS)
+        return max((self._climbed(point, ends) for point in starts), default=0)
+
+    def _climbed(self, point: Values, ends: Mapping[str, float]) -> int:
+        values, rows = dict(point), 0
+        for each in self.dimensions:
+            tried = each.choices or _towards(each, values[each.name], ends[each.name])
+            found = [(own.lookback_rows, value) for value in tried if (own := self.strategy_of({**values, each.name: value}))]
+            rows = max(length for length, _ in found)
+            values[each.name] = next(value for length, value in reversed(found) if length == rows)
+        return rows
 
     def document(self) -> dict[str, Any]:
         """Return the space for a JSON document."""
@@ -240,6 +257,11 @@ def _lower_first(dimensions: Sequence[Dimension], orders: Sequence[tuple[str, st
 
 def _anywhere(each: Dimension, draws: np.random.Generator) -> Any:
     return each.choices[int(draws.integers(len(each.choices)))] if each.choices else each.at(float(draws.random()))
+
+
+def _towards(each: Dimension, value: Any, end: float) -> list[Any]:
+    """Return a number, its upper end, and some between them."""
+    return [value, *(each.tidy(value + (end - value) * step / CLIMB_STEPS) for step in range(1, CLIMB_STEPS + 1))]
 
 
 def _beside(each: Dimension, value: Any, reach: float, draws: np.random.Generator) -> Any:

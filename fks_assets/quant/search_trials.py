@@ -111,7 +111,7 @@ def judge_period(
     Raises StrategyFailed for any error of the strategy's own code, which may be a user's.
     """
     try:
-        signals = strategy.evaluate(candles, indicators, warm)
+        signals = Strategy.evaluate(strategy, candles, indicators, warm)
     except TradingError:
         raise
     except Exception as error:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from fks_assets.quant.performance_series import (
 )
 from fks_assets.quant.performance_words import day, figure, money_digits, signed
 from fks_assets.quant.tear_sheet_style import STYLE
-from fks_assets.quant.tear_sheet_tables import trades_table
+from fks_assets.quant.tear_sheet_tables import Table, rows_table, trades_table
 
 DEEPEST_SHOWN = 5
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -95,7 +96,9 @@ class TearSheet:
     `time`, `equity`, `exposure`, `trades` and `cash_flows` are what `performance.measure` takes, `hold` what to compare with.
     `currency`: of the equity. `candles` are those of the trades whose market code is `candles_market`. `markets` and `strategies`
     name the codes in `trades`. `rules` are names and values of what the engine was told, `provenance` of what went in, such as
-    hashes; `notes` are sentences that the reader has to know, such as how many trades hang on ties.
+    hashes; `notes` are sentences that the reader has to know, such as how many trades hang on ties. `pictures` are headings, SVGs
+    in the colours of the page, which are not escaped, and words below them; `tables` are headings, columns and rows; `files` are
+    words and addresses, seen from the page, of what lies beside it.
     """
 
     title: str
@@ -115,6 +118,9 @@ class TearSheet:
     rules: Sequence[tuple[str, str]] = ()
     provenance: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    pictures: Sequence[tuple[str, str, str]] = ()
+    tables: Sequence[Table] = ()
+    files: Sequence[tuple[str, str]] = ()
     risk_free: float = 0.0
 
 
@@ -138,6 +144,8 @@ def tear_sheet_html(sheet: TearSheet) -> str:
     parts = (
         _cards(figures, held),
         _notes(sheet.notes),
+        *(_section(heading, picture, "wide", words) for heading, picture, words in sheet.pictures),
+        *(_section(table.heading, rows_table(table), "wide") for table in sheet.tables),
         _section("Equity and drawdown", equity_chart(curve, hold), "wide", _equity_words(sheet)),
         _section("Figures", _figures(figures, held, hold, sheet.currency)),
         _section("Monthly returns, %", _months(daily), "wide"),
@@ -148,6 +156,7 @@ def tear_sheet_html(sheet: TearSheet) -> str:
         _candles(sheet),
         _pair(_drawdowns(daily), _list("Rules", sheet.rules)),
         _trades(sheet),
+        _files(sheet.files),
         _list("Provenance", sheet.provenance, ' class="hash"'),
     )
     return _page(sheet, figures, "".join(parts))
@@ -312,6 +321,11 @@ def _trades(sheet: TearSheet) -> str:
         return ""
     heading, table = trades_table(sheet.trades, sheet.markets, sheet.strategies, money_digits(float(sheet.equity[0])))
     return f'<section class="long"><h2>{escape(heading)}</h2><div class="scroll" tabindex="0">{table}</div></section>'
+
+
+def _files(files: Sequence[tuple[str, str]]) -> str:
+    links = "".join(f'<li><a href="{escape(quote(address))}">{escape(words)}</a></li>' for words, address in files)
+    return _section("Files", f"<ul>{links}</ul>") if links else ""
 
 
 def _list(heading: str, entries: Sequence[tuple[str, str]], kind: str = "") -> str:

@@ -51,7 +51,7 @@ th,td{padding:.18rem .4rem}th:first-child,td:first-child{padding-left:0}th:last-
 .scroll{overflow-x:auto}.list{font-size:.86rem}.list td,.list th{white-space:nowrap}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:0}
 dt{color:var(--pale)}dd{margin:0;overflow-wrap:anywhere}.hash dd{font:.82rem/1.5 ui-monospace,monospace}
-ul{margin:.2rem 0 0;padding-left:1.1rem}footer{color:var(--pale);font-size:.82rem}
+a{color:var(--link)}ul{margin:.2rem 0 0;padding-left:1.1rem}footer{color:var(--pale);font-size:.82rem}
 .scroll:focus-visible{outline:2px solid var(--link);outline-offset:2px}
 @media(max-width:60rem){.cards{grid-template-columns:repeat(3,1fr)}.columns{grid-template-columns:1fr 1fr}
 .pair{grid-template-columns:1fr}.wide{overflow-x:auto}.wide svg{min-width:44rem}.months{min-width:44rem}}

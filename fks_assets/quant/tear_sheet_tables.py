@@ -1,14 +1,39 @@
 """The table of trades of a tear sheet."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
 from fks_assets.quant.backtest.results import ExitReason, Trades
+from fks_assets.quant.performance_trades import trades_counted, whole_trades
 from fks_assets.quant.performance_words import minute, price, quantity, signed
 
 TRADES_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of a tear sheet; the first of its columns names the row, the others are numbers in words."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def rows_table(table: Table) -> str:
+    """Return a table as HTML."""
+    first, *others = (escape(each) for each in table.columns)
+    head = f'<th scope="col">{first}</th>' + "".join(f'<th scope="col" class="number">{each}</th>' for each in others)
+    rows = [[escape(cell) for cell in row] for row in table.rows]
+    body = "".join(
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}</tr>'
+        for name, *cells in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0"><table class="list"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def trades_table(trades: Trades, markets: Sequence[str], strategies: Sequence[str], cents: int = 2) -> tuple[str, str]:
@@ -25,7 +50,8 @@ def trades_table(trades: Trades, markets: Sequence[str], strategies: Sequence[st
     head += f'<th scope="col">{numbers[-1]}</th>'
     body = "".join(_trade(trades, int(row), named, cents) for row in rows)
     total = len(trades)
-    heading = f"Trades, the newest {len(rows)} of {total:,}" if total > len(rows) else f"Trades, {total:,}"
+    counted = f"{total:,}" if len(whole_trades(trades).pnl) == total else trades_counted(trades)
+    heading = f"Trades, the newest {len(rows)} of {counted}" if total > len(rows) else f"Trades, {counted}"
     return heading, f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fks_assets.errors import ExchangeError
     from fks_assets.exchanges.budget import DatabaseBudget
     from fks_assets.exchanges.download import CandleRequest
+    from fks_assets.exchanges.funding import FundingOutcome, FundingRequest
     from fks_assets.exchanges.gateway import FetchedCandles
     from fks_assets.exchanges.profile import ExchangeProfile
     from fks_assets.exchanges.tickers import Tickers
@@ -50,6 +51,20 @@ class MarketData:
         from fks_assets.exchanges.trade_download import download_trades
 
         return download_trades(*self._access(), request, on_page)
+
+    def funding_rates(self, requests: "Sequence[FundingRequest]") -> "dict[FundingRequest, FundingOutcome]":
+        """Return, for each request, the funding rates that the desk's exchange tells, or the error that it alone met.
+
+        Raises InvalidInput where the settings name no API of funding rates for it.
+        """
+        from fks_assets.exchanges.funding import download_funding, funding_budget
+
+        profile = self.settings.funding_profile()
+        if profile is None:
+            name = self.settings.exchange
+            raise InvalidInput(f"exchanges.{name}.funding is not set: {name} is not asked for funding rates")
+        self._ready(profile)
+        return download_funding(profile, funding_budget(self.stores.database.engine, profile), requests)
 
     def market_rules(
         self, markets: "Sequence[Market]", *, exchange: str | None = None
@@ -111,9 +126,13 @@ class MarketData:
         from fks_assets.exchanges.budget import DatabaseBudget
 
         profile = self.settings.exchange_profile(exchange)
+        self._ready(profile)
+        return profile, DatabaseBudget.for_profile(self.stores.database.engine, profile)
+
+    def _ready(self, profile: "ExchangeProfile") -> None:
+        """Start the simulator where it is what is asked and does not run."""
         if profile.name == "simulated":
             self._ensure_simulator(profile.base_url or "")
-        return profile, DatabaseBudget.for_profile(self.stores.database.engine, profile)
 
     def _ensure_simulator(self, url: str) -> None:
         from fks_assets.simulator.launcher import ensure_running

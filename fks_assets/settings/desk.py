@@ -11,14 +11,15 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from fks_assets.clock import to_ms
 from fks_assets.errors import InvalidInput
 from fks_assets.exchanges.dialects import DIALECTS
-from fks_assets.exchanges.profile import ExchangeProfile
+from fks_assets.exchanges.profile import ExchangeProfile, FundingProfile
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.idea_rules import IdeaRules
 from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.protections import Protection
 from fks_assets.quant.risk_rules import RiskRules
-from fks_assets.quant.strategies.registry import create_strategy, register_folder
+from fks_assets.quant.strategies.registry import register_folder
 from fks_assets.quant.timeframes import TIMEFRAMES, Timeframe, month_window, parse_timeframe
+from fks_assets.settings.backtests import BacktestSettings
 from fks_assets.settings.guard import GuardSettings
 from fks_assets.settings.notifications import NotificationSettings
 from fks_assets.settings.sections import (
@@ -31,6 +32,7 @@ from fks_assets.settings.sections import (
     Section,
     SimulatorSettings,
     Tier,
+    comma_separated,
     require,
 )
 
@@ -43,10 +45,6 @@ ProtectionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 def _month(value: str) -> str:
     month_window(value)
     return value
-
-
-def _comma_separated(value: Any) -> Any:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class Settings(Section):
     home: Path = (PROJECT_ROOT if (PROJECT_ROOT / "workspace.yaml").is_file() else Path()) / ".fks"
     exchange: str
     first_month: Annotated[str, BeforeValidator(lambda value: _month(str(value)))]
-    timeframes: Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+    timeframes: Annotated[tuple[str, ...], BeforeValidator(comma_separated)]
     closed_candle_grace_seconds: float = Field(2.0, ge=0, le=60)
     web_port: int = Field(3000, ge=1, le=65535)
     executor: Literal["in_process", "multiprocess", "celery", "k8s"] = "in_process"
@@ -83,6 +81,7 @@ class Settings(Section):
     quality: QualitySettings = QualitySettings()
     guard: GuardSettings = GuardSettings()
     ideas: IdeaRules = IdeaRules()
+    backtests: BacktestSettings = BacktestSettings()
     notifications: NotificationSettings = NotificationSettings()
     risk: RiskRules = RiskRules()
     protections: dict[ProtectionName, Protection] = Field(default_factory=dict)
@@ -126,16 +125,10 @@ class Settings(Section):
             require(
                 account.quote in quotes, f"accounts.{name}.quote {account.quote!r} is not among the markets' {', '.join(quotes)}"
             )
-        try:
-            register_folder(self.strategies_folder)
-        except InvalidInput as error:
-            raise ValueError(f"strategies_folder: {error}") from None
+        self.backtests.check(self.timeframes, symbols)
         require(bool(self.strategies), "strategies is empty; give at least one table, for example [strategies.technical]")
-        for name, values in self.strategies.items():
-            try:
-                create_strategy(name, values)
-            except InvalidInput as error:
-                raise ValueError(f"strategies: {error}") from None
+        # Nothing of the folder is run for the settings: a file that is broken may not keep anybody from halting the desk.
+        register_folder(self.strategies_folder)
         return self
 
     def account_exchange(self, name: str) -> str:
@@ -201,6 +194,13 @@ class Settings(Section):
             deadline_seconds=chosen.deadline_seconds,
             connections=chosen.connections,
         )
+
+    def funding_profile(self) -> FundingProfile | None:
+        """Return how the funding rates of the desk's exchange are reached, None where the settings name no API for them."""
+        chosen = self.exchanges[self.exchange]
+        if chosen.funding is None:
+            return None
+        return FundingProfile(self.exchange, chosen.funding, chosen.url, chosen.deadline_seconds, connections=chosen.connections)
 
     def history_segments(self, market: Market, start_ms: int, end_ms: int) -> Iterator[HistorySegment]:
         """Yield the stretches of [start_ms, end_ms) with the exchange symbol that holds each, oldest first."""

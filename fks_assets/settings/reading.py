@@ -27,6 +27,8 @@ ENVIRONMENT_ONLY = frozenset({"desk", "shared_data", "nightly", "credential_key"
 def read_settings(environment: Mapping[str, str], directory: Path) -> Settings:
     """Return the settings that a process with this environment and working directory has.
 
+    A relative `strategies_folder` is beside the desk file that names it; of .env and the environment, below the directory.
+
     Raises SettingsError, one line naming file, key and value, for anything unknown, malformed or out of bounds.
     """
     dotenv_file = directory / ".env"
@@ -44,7 +46,9 @@ def read_settings(environment: Mapping[str, str], directory: Path) -> Settings:
             if key.startswith("FKS_"):
                 _overlay(values, tuple(key[4:].split("__")), value, origins, f"{name}: {key}")
     if isinstance(folder := values.get("strategies_folder"), str):
-        values["strategies_folder"] = str((directory / Path(folder).expanduser()).resolve())
+        # What a file says is meant from where the file is; what a process is told, from where it works.
+        beside = directory if ("strategies_folder",) in origins else desk_file.absolute().parent
+        values["strategies_folder"] = str((beside / Path(folder).expanduser()).resolve())
     try:
         settings = Settings.model_validate(values)
         return settings.model_copy(update={"home": (directory / settings.home.expanduser()).resolve()})
@@ -76,8 +80,8 @@ def _overlay(values: dict[str, Any], path: tuple[str, ...], value: str, origins:
 
 
 def _takes_no_text(path: tuple[str, ...]) -> bool:
-    """Return whether what stands there takes no text for a number: strategies, and the costs of accounts."""
-    return path[0] == "strategies" or (path[0] == "accounts" and path[2:3] == ("costs",))
+    """Return whether what stands there takes no text for a number: strategies, rules of backtests, and the costs of accounts."""
+    return path[0] == "strategies" or path[:2] == ("backtests", "rules") or (path[0] == "accounts" and path[2:3] == ("costs",))
 
 
 def _scalar(value: str) -> Any:

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fks_assets.errors import InvalidInput
-from fks_assets.exchanges.dialects import DIALECTS
+from fks_assets.exchanges.dialects import DIALECTS, FUNDING_APIS
 from fks_assets.quant.markets import parse_market
 
 Tier = Literal["TIER1", "TIER2", "TIER3", "TIER4"]
@@ -16,6 +16,11 @@ Tier = Literal["TIER1", "TIER2", "TIER3", "TIER4"]
 def require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+def comma_separated(value: Any) -> Any:
+    """Return the parts of a text, as the environment gives them; anything else as it is."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 def _symbol(value: str) -> str:
@@ -83,7 +88,10 @@ class OutageSettings(Section):
 
 
 class ExchangeSettings(Section):
+    """How an exchange is reached. `funding` names the API that gives the funding rates of its perpetual markets; None: no API."""
+
     dialect: str
+    funding: str | None = None
     outages: tuple[OutageSettings, ...] = ()
     url: str | None = None
     deadline_seconds: float = Field(15.0, gt=0, le=120)
@@ -92,6 +100,10 @@ class ExchangeSettings(Section):
     @model_validator(mode="after")
     def _known(self) -> "ExchangeSettings":
         require(self.dialect in DIALECTS, f"dialect {self.dialect!r} is unknown; known: {', '.join(DIALECTS)}")
+        require(
+            self.funding is None or self.funding in FUNDING_APIS,
+            f"funding {self.funding!r} is unknown; known: {', '.join(FUNDING_APIS)}",
+        )
         require(
             self.url is None or self.url.startswith(("http://", "https://")),
             # The address may hold a password.

@@ -20,7 +20,7 @@ from fks_assets.errors import SettingsError, StoreError
 from fks_assets.redaction import hide
 from fks_assets.stores import embedded
 
-HEAD_REVISION = "0011"
+HEAD_REVISION = "0013"
 MIGRATION_LOCK = 0x666B73_0001
 DAGSTER_TABLES_LOCK = 0x666B73_0002
 DAEMON_LOCK = 0x666B73_0003

@@ -14,18 +14,35 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from fks_assets.stores import accounting_tables, guard_tables, ledger_tables, notification_tables, report_tables, risk_tables
+from fks_assets.stores import (
+    accounting_tables,
+    funding_tables,
+    guard_tables,
+    idea_tables,
+    ledger_tables,
+    notification_tables,
+    report_tables,
+    risk_tables,
+)
 from fks_assets.stores.table_base import MARKET_PATTERN, METADATA, MONTH_PATTERN, STRATEGY_PATTERN, TIME
 from fks_assets.stores.table_base import market_column as _market
 
 # Imported so that METADATA knows every table, whoever asks.
-TABLE_MODULES = (ledger_tables, accounting_tables, guard_tables, notification_tables, report_tables, risk_tables)
+TABLE_MODULES = (
+    ledger_tables,
+    accounting_tables,
+    funding_tables,
+    guard_tables,
+    idea_tables,
+    notification_tables,
+    report_tables,
+    risk_tables,
+)
 
 DATASET_HEADS = Table(
     "dataset_heads",
@@ -255,9 +272,16 @@ STRATEGY_STATES = Table(
     Column("reason", Text, nullable=False),
     Column("changed_at", TIME, nullable=False),
     Column("changed_by", Text, nullable=False, comment="a person, or validation"),
+    Column("holds_until", TIME, comment="until then a person's word stands for this code and these parameters"),
+    Column("code_version", Text, comment="of what a person switched on"),
+    Column("parameters_hash", Text, comment="of what a person switched on"),
     CheckConstraint(f"name ~ '{STRATEGY_PATTERN}'", name="name_form"),
     CheckConstraint("reason <> ''", name="reason_has_words"),
     CheckConstraint("changed_by <> ''", name="changed_by_someone"),
+    CheckConstraint(
+        "num_nulls(holds_until, code_version, parameters_hash) IN (0, 3) AND (enabled OR holds_until IS NULL)",
+        name="word_is_whole",
+    ),
     Index(None, "name", "id"),
     comment="Each time a strategy was switched off or on; rows are only ever added, without any it is on",
 )
@@ -292,10 +316,31 @@ BACKTEST_RESULTS = Table(
     Column("content_hash", String(64), nullable=False),
     Column("run_id", Text, nullable=False),
     Column("recorded_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Column("settings_hash", Text, nullable=False, server_default="", comment="of window, timeframe, markets, rules and book"),
     CheckConstraint(f"name ~ '{STRATEGY_PATTERN}'", name="name_form"),
     CheckConstraint("order_list_hash ~ '^[0-9a-f]{64}$' AND content_hash ~ '^[0-9a-f]{64}$'", name="hashes_form"),
     Index(None, "name", "day", "id"),
-    comment="Daily backtests, the newest row of a name and day counts; rows are only ever added",
+    comment="Daily backtests, the newest row of a name, day and settings counts; rows are only ever added",
+)
+
+STRATEGY_VERDICTS = Table(
+    "strategy_verdicts",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, comment="of the parameter set"),
+    Column("day", Date, nullable=False, comment="of the backtest that was judged, or the day that has none"),
+    Column("judged", Boolean, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("reason", Text, nullable=False, comment="the outcome in words"),
+    Column("code_version", Text, nullable=False),
+    Column("parameters_hash", Text, nullable=False),
+    Column("settings_hash", Text, nullable=False, comment="of the desk's standard backtest then"),
+    Column("judged_at", TIME, nullable=False),
+    CheckConstraint(f"name ~ '{STRATEGY_PATTERN}'", name="name_form"),
+    CheckConstraint("judged OR NOT passed", name="passed_when_judged"),
+    CheckConstraint("reason <> ''", name="reason_has_words"),
+    Index(None, "name", "day", "id"),
+    comment="What validation found of each parameter set; rows are only ever added",
 )
 
 PARAMETER_SEARCHES = Table(
@@ -333,38 +378,4 @@ WALK_FORWARD_WINDOWS = Table(
     CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash_form"),
     Index(None, "strategy", "month", "id"),
     comment="Out-of-sample months, the newest row of a strategy and month counts; rows are only ever added",
-)
-
-TRADE_IDEAS = Table(
-    "trade_ideas",
-    METADATA,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _market(),
-    Column("timeframe", Text, nullable=False),
-    Column("candle", TIME, nullable=False, comment="its open time"),
-    Column("content_hash", String(64), nullable=False),
-    Column("action", Text, nullable=False),
-    Column("score", Integer, nullable=False),
-    Column("band", Text, nullable=False),
-    Column("document", JSONB, nullable=False, comment="the whole idea: points, strategies, prices, sizes"),
-    Column("status", Text, nullable=False),
-    Column("created_at", TIME, nullable=False),
-    Column("expires_at", TIME, nullable=False, comment="when the candle is two timeframes old"),
-    Column("decided_at", TIME),
-    Column("decided_by", Text, comment="a person, or the desk"),
-    Column("decision_reason", Text),
-    CheckConstraint(f"market ~ '{MARKET_PATTERN}'", name="market_form"),
-    CheckConstraint("content_hash ~ '^[0-9a-f]{64}$'", name="content_hash_form"),
-    CheckConstraint("action IN ('BUY', 'SELL')", name="action_known"),
-    CheckConstraint("score BETWEEN 0 AND 100", name="score_in_bounds"),
-    CheckConstraint("band IN ('observe', 'pending_only', 'wait_rr', 'open_or_scale')", name="band_known"),
-    CheckConstraint("status IN ('open', 'approved', 'rejected', 'expired')", name="status_known"),
-    CheckConstraint(
-        "num_nulls(decided_at, decided_by, decision_reason) = CASE WHEN status = 'open' THEN 3 ELSE 0 END",
-        name="decision_has_who_when_why",
-    ),
-    UniqueConstraint("market", "timeframe", "candle", "content_hash", name="uq_trade_ideas_content"),
-    Index("ix_trade_ideas_open", "timeframe", "market", postgresql_where=text("status = 'open'")),
-    Index(None, "created_at"),
-    comment="What the strategies say of closed candles, and what a person made of it",
 )

@@ -31,7 +31,8 @@ class SearchRecord:
 class WindowRecord:
     """A walk-forward window of a strategy whose out-of-sample stretch is the UTC month `month` (YYYY-MM).
 
-    `settings_hash` stands for how was searched: only windows of one hash and one version of the code belong together.
+    `settings_hash` stands for how was searched: only windows of one hash and one version of the code belong together. In the
+    document of one that was searched as the schedule does it `standard` is true.
     """
 
     strategy: str
@@ -57,14 +58,20 @@ _ADD_SEARCH = sa.text("""
 """)
 _WINDOW = """w.strategy, w.month, w.document, w.code_version, w.settings_hash, w.content_hash, w.run_id,
     (extract(epoch FROM w.recorded_at) * 1000)::bigint"""
+_OF_CODE = "n.strategy = :strategy AND n.code_version = :code_version"
+_CHOSEN = f"""
+    SELECT coalesce(CAST(:settings_hash AS text), (
+        SELECT n.settings_hash FROM walk_forward_windows n WHERE {_OF_CODE}
+        ORDER BY coalesce(n.document -> 'standard' = 'true', FALSE) DESC, n.id DESC LIMIT 1
+    ))"""  # noqa: S608 - constants only
 _WINDOWS = sa.text(f"""
     SELECT DISTINCT ON (w.month) {_WINDOW} FROM walk_forward_windows w
-    WHERE w.strategy = :strategy AND w.code_version = :code_version
-      AND w.settings_hash = (
-          SELECT n.settings_hash FROM walk_forward_windows n
-          WHERE n.strategy = :strategy AND n.code_version = :code_version ORDER BY n.id DESC LIMIT 1
-      )
+    WHERE w.strategy = :strategy AND w.code_version = :code_version AND w.settings_hash = ({_CHOSEN})
     ORDER BY w.month, w.id DESC
+""")  # noqa: S608 - constants only
+_COUNT_OTHERS = sa.text(f"""
+    SELECT count(DISTINCT (n.month, n.settings_hash)) FROM walk_forward_windows n
+    WHERE {_OF_CODE} AND n.settings_hash <> :settings_hash
 """)  # noqa: S608 - constants only
 _ADD_WINDOW = sa.text("""
     INSERT INTO walk_forward_windows (strategy, month, document, code_version, settings_hash, content_hash, run_id)
@@ -92,9 +99,21 @@ def record_window(connection: sa.Connection, window: WindowRecord) -> None:
     connection.execute(_ADD_WINDOW, _values(window))
 
 
-def read_windows(source: Database | sa.Connection, strategy: str, code_version: str) -> list[WindowRecord]:
-    """Return the windows of a strategy's code that belong together with its newest one, by month, of each month the newest."""
-    return [WindowRecord(*row) for row in _rows(source, _WINDOWS, {"strategy": strategy, "code_version": code_version})]
+def read_windows(
+    source: Database | sa.Connection, strategy: str, code_version: str, settings_hash: str | None = None
+) -> list[WindowRecord]:
+    """Return the windows of a strategy's code that were searched in one way, by month, of each month the newest.
+
+    Without `settings_hash` they belong together with the newest standard one, or where there is none with the newest one.
+    """
+    keys = {"strategy": strategy, "code_version": code_version, "settings_hash": settings_hash}
+    return [WindowRecord(*row) for row in _rows(source, _WINDOWS, keys)]
+
+
+def count_other_windows(source: Database | sa.Connection, strategy: str, code_version: str, settings_hash: str) -> int:
+    """Return how many windows of a strategy's code were searched in another way; those of one month and way count once."""
+    keys = {"strategy": strategy, "code_version": code_version, "settings_hash": settings_hash}
+    return int(_rows(source, _COUNT_OTHERS, keys)[0][0])
 
 
 def _values(record: SearchRecord | WindowRecord) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _forms_of_jobs() -> dict[str, str]:
     from fks_assets.assets.schedules import TICKS
 
     jobs = {
-        MARKET_MONTH: [tick.job for tick in TICKS],
+        MARKET_MONTH: [*(tick.job for tick in TICKS), partitions.FUNDING_JOB],
         DAY: partitions.DAY_JOBS,
         DAY_STRATEGY: partitions.STRATEGY_DAY_JOBS | partitions.STRATEGY_YESTERDAY_JOBS,
         MONTH_STRATEGY: partitions.STRATEGY_MONTH_JOBS,
@@ -160,8 +160,13 @@ def launch_behind(api: DeskApi, stores: "Stores", job: str, lane: Mapping[str, s
     runs of `lane` (a run tag) if that is given. Raises InvalidInput for an unknown job.
     """
     from fks_assets.assets.schedules import TICKS, behind_request, range_tags
-    from fks_assets.partitions import ACCOUNT_JOBS, REPORT_JOBS, account_range, day_of, report_range, tags_of_today
+    from fks_assets.partitions import ACCOUNT_JOBS, FUNDING_JOB, REPORT_JOBS, account_range, day_of, report_range, tags_of_today
 
+    if job == FUNDING_JOB:
+        from fks_assets.assets.market_data.funding import months_behind
+
+        late = months_behind(stores)
+        return None if late is None else api.launch(job, {**range_tags(stores, late), SCHEDULE_NAME: f"{job}_schedule"})
     tick = next((tick for tick in TICKS if tick.job == job), None)
     if tick is None:
         if job in REPORT_JOBS:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fks_assets.assets.market_data.history import history_start
-from fks_assets.assets.trading.in_force import read_in_force
+from fks_assets.assets.trading.in_force import stated_strategies
 from fks_assets.clock import now_ms
 from fks_assets.errors import TradingError
 from fks_assets.quant.timeframes import month_of
 from fks_assets.settings import Settings
+from fks_assets.stores.strategies import read_parameters
 from fks_assets.supervisor.first_load import DAILY
 from fks_assets.supervisor.graphql import DeskApi, RunStatus
 from fks_assets.supervisor.logs import last_line
@@ -114,7 +115,8 @@ def load_progress(settings: Settings, database: "Database") -> Mapping[str, Prog
     expected = candles * len(settings.markets)
     markets = [market.key for market in settings.market_list()]
     stored = stored_rows(database, markets, {name: month_of(start) for name, start in starts.items()})
-    in_force = read_in_force(database, settings).subjects
+    # By name alone: this process keeps all others running, and runs no code of a user.
+    in_force = stated_strategies(settings, read_parameters(database))
     return {
         "candles": Progress(stored.get("ohlcv", 0), expected),
         "indicators": Progress(stored.get("indicators", 0), expected),

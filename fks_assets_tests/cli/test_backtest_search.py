@@ -113,6 +113,44 @@ def test_people_get_tables_and_the_command_that_puts_it_in_force() -> None:
     assert "To put them in force: fks strategies set breakout ema_fast=" in answer.stdout and "--by YOU" in answer.stdout
 
 
+def test_every_report_says_what_is_known_of_the_days_after_a_search() -> None:
+    """C24: tables, JSON and page alike, also that nothing is known."""
+    nothing = "Out-of-sample efficiency: not known, as no walk-forward window of this code is recorded"
+    plain = CliRunner().invoke(app, ["backtest", "breakout", *PERIOD])
+    assert plain.exit_code == 0 and nothing in plain.stdout
+    document = fks("backtest", "breakout", *PERIOD)
+    assert document["notes"][0].startswith(nothing)
+    assert document["evidence"]["out_of_sample_efficiency"] is None and document["evidence"]["walk_forward_windows"] == 0
+    assert fks("backtest", "breakout", *PERIOD, *QUICK)["notes"][0].startswith(nothing), "a search is no test of it"
+
+
+def test_folds_and_pruning_are_chosen_and_the_history_that_luck_needs_is_shown() -> None:
+    """The years: (0.4228 Φ⁻¹(1 − 1/12) + 0.5772 Φ⁻¹(1 − 1/12e))² of Bailey, Borwein, López de Prado and Zhu (2014)."""
+    answer = CliRunner().invoke(app, ["backtest", "breakout", *PERIOD, *QUICK, "--folds", "2"])
+    assert "2.8 years for the best of 12 tries; searched were 0.3" in answer.stdout
+    found = fks("backtest", "breakout", *PERIOD, *QUICK, "--folds", "2", "--no-prune")["search"]
+    assert (found["folds"], len(found["fold_starts"]), found["prune"], found["pruned"]) == (2, 2, False, 0)
+    assert found["shortest_backtest_years"] == pytest.approx(2.772, abs=0.001)
+
+
+@pytest.fixture
+def full_disk(database: Database) -> Iterator[None]:
+    """No search can be recorded."""
+    with database.transaction() as connection:
+        connection.execute(sa.text("ALTER TABLE parameter_searches ADD CONSTRAINT full_disk CHECK (false)"))
+    yield
+    with database.transaction() as connection:
+        connection.execute(sa.text("ALTER TABLE parameter_searches DROP CONSTRAINT full_disk"))
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_set_is_not_stored_without_the_search_that_found_it() -> None:
+    """F16: either both are recorded or neither."""
+    answer = CliRunner().invoke(app, ["backtest", "breakout", *PERIOD, *QUICK, "--save", "searched", "--by", "Ada"])
+    assert answer.exit_code == 1 and "full_disk" in answer.stderr
+    assert "searched" not in {row["name"] for row in fks("strategies")["strategies"]}
+
+
 def test_without_a_trial_that_may_be_chosen_the_parameters_stay_and_nothing_is_saved() -> None:
     arguments = (
         "backtest",
@@ -157,6 +195,9 @@ def test_without_a_trial_that_may_be_chosen_the_parameters_stay_and_nothing_is_s
         (("--objective", "calmar"), "--objective 'calmar' needs --optimize or --walk-forward"),
         (("--seed", "0"), "--seed 0 needs --optimize or --walk-forward"),
         (("--workers", "2"), "--workers 2 needs --optimize or --walk-forward"),
+        (("--optimize", "9", "--folds", "0"), "folds: Input should be greater than or equal to 1, was 0"),
+        (("--folds", "2"), "--folds 2 needs --optimize or --walk-forward"),
+        (("--no-prune",), "--no-prune needs --optimize or --walk-forward"),
         (("--optimize", "9", "--in-days", "40"), "--in-days 40 needs --walk-forward"),
         (("--optimize", "9", "--anchored"), "--anchored needs --walk-forward"),
         (("--optimize", "9", "--by", "Ada"), "--by 'Ada' needs --save"),

@@ -48,7 +48,7 @@ class Account:
     def trade(self) -> None:
         async def once() -> None:
             async with open_account(self.floor, "main", holder="test") as desk:
-                await desk.trade()
+                await desk.trade(lambda *_: ())
 
         asyncio.run(once())
 

@@ -26,6 +26,7 @@ COMMANDS = [
     "quarantine",
     "blast-radius",
     "rules",
+    "funding",
     "upkeep",
     "watchdog",
     "backtest",

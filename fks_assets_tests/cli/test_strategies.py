@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from fks_assets.assets.trading.standard import standard_plan
 from fks_assets.cli import app
+from fks_assets.clock import iso, now_ms
 from fks_assets.quant.markets import parse_market
 from fks_assets.quant.strategies.registry import register_folder
 from fks_assets.quant.timeframes import month_window
@@ -58,7 +61,9 @@ def test_a_backtest_is_one_json_document_and_a_page(tmp_path: Path) -> None:
     final = 10_000 + sum(trade["pnl"] for trade in document["trades"])
     assert document["metrics"]["end_equity"] == pytest.approx(final, rel=1e-9)
     assert {trade["side"] for trade in document["trades"]} == {"long"}
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    sheet = page.read_text(encoding="utf-8")
+    assert sheet.startswith("<!doctype html>")
+    assert "breakout, version of the settings with changes: ema_fast=6<" in sheet and document["changes"] == {"ema_fast": 6}
     again = fks("backtest", "breakout", *PERIOD, "--set", "ema_fast=6")
     assert again["order_list_hash"] == document["order_list_hash"], "the only market with candles"
     assert len(again["left_out"]) == 9 and "trades" not in again
@@ -221,12 +226,26 @@ def test_wrong_changes_are_refused_in_one_line_and_change_nothing(arguments: lis
 def test_a_strategy_that_fails_its_rules_is_switched_off_and_only_a_person_switches_it_on(database: Database) -> None:
     """S2.14: 1.5 is above the least Sharpe ratio, but 30 % is not below the largest drawdown (X3)."""
     (row,) = [row for row in fks("strategies")["strategies"] if row["name"] == "breakout"]
-    metrics = {"sharpe": 1.5, "total_return_pct": 12.0, "max_drawdown_intraday_pct": 30.0}
+    metrics = {"sharpe": 1.5, "total_return_pct": 12.0, "max_drawdown_intraday_pct": 30.0, "days": 30.0, "total_trades": 40}
+    standard = standard_plan(load_settings()).settings_hash(load_settings())
+    today = (iso(now_ms()) or "")[:10]
     with database.transaction() as connection:
         record = BacktestRecord(
-            "breakout", "2026-04-01", {"metrics": metrics}, "a" * 64, row["code_version"], row["parameters_hash"], "b" * 64, "run"
+            "breakout",
+            today,
+            {"metrics": metrics},
+            "a" * 64,
+            row["code_version"],
+            row["parameters_hash"],
+            "b" * 64,
+            "run",
+            standard,
         )
         record_result(connection, record)
+        record_result(connection, replace(record, settings_hash="tried", content_hash="c" * 64))
+    shown = fks("strategies", "show", "breakout")
+    assert (shown["backtest_day"], shown["backtest"]["metrics"]) == (today, metrics)
+    assert [(each["day"], each["sharpe"]) for each in shown["other_backtests"]] == [(today, 1.5)], "it stands beside the evidence"
     tried = fks("strategies", "validate", "breakout", "--dry-run", code=1)
     assert tried["strategies"][0]["enabled"] is True
     (verdict,) = fks("strategies", "validate", "breakout", code=1)["strategies"]
@@ -248,6 +267,11 @@ def test_a_certificate_is_made_and_kept() -> None:
     assert code == 1
     made = fks("strategies", "certify", "breakout", "BTC-USDT", *PERIOD)
     assert made["passed"] is True and made["market"] == "BTC-USDT@binance" and made["signals"] > 0
+    shown = fks("strategies", "show", "breakout")
+    assert (shown["certified"], shown["may_trade"]) == (True, False) and "has no verdict yet" in shown["reason"]
+    assert fks("strategies", "enable", "breakout", "--by", "Ada", "--note", "to watch")["changed"] is True
+    said_so = CliRunner().invoke(app, ["strategies", "enable", "breakout", "--by", "Ada", "--note", "longer", "--days", "60"])
+    assert said_so.exit_code == 0 and said_so.stdout.startswith("breakout is switched on until 20")
     shown = fks("strategies", "show", "breakout")
     assert (shown["certified"], shown["may_trade"], shown["certificate"]["data_hash"]) == (True, True, made["data_hash"])
     assert fks("strategies", "set", "breakout", "ema_fast=6", "--by", "Ada")["version"] == 1

@@ -95,6 +95,16 @@ def pair(paper: PaperVenue, stop: VenueOrder, target: VenueOrder) -> OcoOutcome:
     return asyncio.run(run())
 
 
+def test_a_fee_that_the_account_states_goes_before_that_of_the_market():
+    """0.05 % of 0.5 coins at 60,000 in place of the market's 0.1 %; without one it is the market's, without both 0.1 %."""
+    bare = replace(RULES, taker_fee=None)
+    paid = [
+        place(venue(costs=costs, rules=rules), order()).fills[0].fee
+        for costs, rules in ((Costs(taker_fee=0.0005), RULES), (Costs(maker_fee=0.0005), RULES), (Costs(), bare))
+    ]
+    assert paid == [Decimal(15), Decimal(30), Decimal(30)]
+
+
 def test_market_orders_cost_what_they_cost_in_the_backtest():
     """The compiled kernel of the backtest says price and fee of 2,000 random orders: equal to the last digit; seed 7."""
     from fks_assets.quant.backtest.compiled import compiled

@@ -9,6 +9,8 @@ import dagster as dg
 from fks_assets.assets.market_data.market_rules import fetch_rules
 from fks_assets.assets.schedules import TICKS, behind_request, range_tags
 from fks_assets.assets.trading.in_force import strategies_in_force
+from fks_assets.assets.trading.promotion import switch_on
+from fks_assets.clock import now_ms
 from fks_assets.desk.floor import Floor
 from fks_assets.quant.markets import Market
 from fks_assets.resources.stores import Stores
@@ -84,7 +86,7 @@ def look(desk: StoppedDesk, sensor: str) -> list[str]:
 
 
 def certify_all(stores: Stores) -> None:
-    """Give every strategy in force a certificate that passed, for its code and parameters."""
+    """Give every strategy in force a certificate that passed, for its code and parameters, and a person's word that it trades."""
     in_force, _ = strategies_in_force(stores.database, stores.settings)
     with stores.database.transaction() as connection:
         for subject in in_force.values():
@@ -95,6 +97,8 @@ def certify_all(stores: Stores) -> None:
                     subject.strategy.name, subject.code_version, subject.parameters_hash, True, False, document, START_MS
                 ),
             )
+        for name in in_force:
+            switch_on(connection, stores.settings, name, reason="a test", by="Ada", at_ms=now_ms(), days=365)
 
 
 def floor_of(desk: StoppedDesk) -> Floor:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fks_assets.desk.cycle import AccountDesk, open_account
-from fks_assets.desk.deciding import decide_signals
+from fks_assets.desk.decide import NewRisk
+from fks_assets.desk.deciding import Obstacles, decide_signals
 from fks_assets.desk.floor import Floor
 from fks_assets.errors import Denied as Refused
 from fks_assets.exchanges.orders.venue import Denied
@@ -47,12 +48,13 @@ class Paper:
 
         return asyncio.run(opened())
 
-    def trade(self) -> Any:
-        return self.run(lambda desk: desk.trade())
+    def trade(self, obstacles: Obstacles = lambda *_: ()) -> Any:
+        return self.run(lambda desk: desk.trade(obstacles))
 
-    def say(self, action: int, number: int = 0) -> None:
+    def say(self, action: int, number: int = 0, strategy: str = "technical") -> None:
         account = self.floor.account("main")
-        asyncio.run(decide_signals(self.floor, account, heard(signal(number, action=action)), lambda *_: ()))
+        said = heard(signal(number, action=action, strategy=strategy))
+        asyncio.run(decide_signals(self.floor, account, said, lambda *_: ()))
 
     @property
     def deal(self) -> Deal:
@@ -114,6 +116,39 @@ def test_a_halt_between_decision_and_order_ends_the_deal(paper: Paper) -> None:
         halt(connection, HaltScope.DESK, "", reason="storm", by="Ada", at_ms=AT)
     paper.trade()
     assert paper.deal.refusal == "desk is halted: storm" and paper.entries == []
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_consent_is_asked_when_an_order_is_written_and_again_right_before_it_is_sent(paper: Paper, asked: int) -> None:
+    """Also for an order that has waited in between for a place within the exchange's limits."""
+    words = "strategy technical was switched off"
+    times = 0
+
+    def consent(*_: Any) -> list[str]:
+        nonlocal times
+        times += 1
+        return [words] if times == asked else []
+
+    paper.trade(consent)
+    assert (paper.deal.refusal, paper.deal.is_active, times) == (words, False, asked)
+    assert [order for order in read_orders(paper.floor.database) if order.submitted_at is not None] == []
+    paper.trade(consent)
+    assert paper.entries == [OrderStatus.DENIED] * (asked - 1) and times == asked
+
+
+def test_a_question_that_breaks_ends_its_deal_and_the_others_are_entered_and_guarded(paper: Paper) -> None:
+    """S3.4: a strategy whose file is gone."""
+    paper.say(1, strategy="breakout")
+
+    def consent(connection: Any, account: Any, risk: NewRisk) -> list[str]:
+        if risk.strategy == "technical":
+            raise OSError("the file is gone")
+        return []
+
+    paper.trade(consent)
+    technical, breakout = read_deals(paper.floor.database)
+    assert technical.refusal == "it cannot be told whether technical may trade: OSError: the file is gone"
+    assert [order.leg for order in read_orders(paper.floor.database, deal_id=breakout.id)] == [Leg.ENTRY, Leg.STOP, Leg.TARGET]
 
 
 def test_an_entry_waits_for_a_price_and_a_position_is_left_without_one(paper: Paper) -> None:

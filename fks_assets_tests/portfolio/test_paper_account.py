@@ -8,7 +8,10 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from fks_assets.assets.trading.difference import compare_day
+from fks_assets.assets.trading.in_force import strategies_in_force
 from fks_assets.clock import iso
+from fks_assets.quant.difference import Cause
 from fks_assets.quant.money import total, value_of
 from fks_assets.quant.orders import DealStatus, Leg, OrderStatus, ProcessedSide, Side
 from fks_assets.stores.ledger.balances import read_balances
@@ -20,7 +23,7 @@ from fks_assets.stores.ledger.positions import read_positions
 from fks_assets.stores.ledger.recompute import recompute
 from fks_assets.stores.lineage import latest_inputs
 from fks_assets.stores.notifications import read_notifications
-from fks_assets_tests.portfolio.accounts import HOURS_TO_AN_EXIT, account_desk, faults, heard, look, run, tick
+from fks_assets_tests.portfolio.accounts import HOURS_TO_AN_EXIT, START_MS, account_desk, faults, heard, look, run, tick
 from fks_assets_tests.scenarios.stopped_clock import HOUR_MS, StoppedDesk
 
 ASSETS = ("deals", "orders", "fills", "positions", "balances")
@@ -173,3 +176,18 @@ def test_the_audit_finds_no_difference_and_fails_loudly_when_there_is_one(traded
     with database.transaction() as connection:
         connection.execute(sa.text("SET session_replication_role = replica"))
         connection.execute(sa.text("UPDATE wallets SET amount = amount - 0.000000000000000001 WHERE currency = 'USDT'"))
+
+
+def test_what_the_account_did_differs_from_its_backtest_by_the_price_of_its_entries_alone(traded: StoppedDesk) -> None:
+    """D7: half a minute after the open another price is paid. Nothing that was said since the desk began is missing."""
+    stores = traded.desk.stores
+    in_force, _ = strategies_in_force(stores.database, stores.settings)
+    markets, timeframes = stores.settings.market_list(), stores.settings.timeframe_list()
+    days = [compare_day(stores, subject, iso(START_MS)[:10], markets, timeframes) for subject in in_force.values()]
+    found = [each for day in days for each in day.mismatches if each.candle + HOUR_MS >= START_MS - HOUR_MS // 2]
+    entered = [deal for deal in read_deals(stores.database) if deal.refusal is None]
+    assert entered and {(each.market, each.candle) for each in found} <= {(d.market.key, d.signal_time) for d in entered}
+    assert {(str(each.cause), each.account, each.words[:14]) for each in found} <= {("fill", "main", "the price was ")}
+    assert sum(day.trades for day in days) >= len(entered)
+    late = {each.cause for day in days for each in day.mismatches if each not in found}
+    assert late <= {Cause.LATE_DATA}, "what closed before the desk began"

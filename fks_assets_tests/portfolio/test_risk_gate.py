@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from math import nan
 from typing import Any
 
 import pytest
@@ -136,6 +137,22 @@ def test_two_percent_of_available_cash_is_170_of_8500(database: Database) -> Non
     """S2.4, X24: the share is of the cash that is free, the sample's 170 of 8,500."""
     made = Gate(database, account_rules(sizing="available_cash", initial_cash="8500")).ask()
     assert made.deal is not None and made.deal.quantity * PRICE == Decimal(170)
+
+
+@pytest.mark.parametrize(("stop", "quantity"), [(90.0, "20"), (98.0, "99.900"), (50.0, "4")])
+def test_two_percent_at_risk_is_lost_at_the_stop(database: Database, stop: float, quantity: str) -> None:
+    """S2.8: 200 of 10,000 by the way to the stop: 10, or 50; at 2 the money would not suffice for 100 coins and the fee."""
+    made = Gate(database, account_rules(sizing="risk")).ask(signal(stop=stop))
+    assert made.deal is not None and made.deal.refusal is None and made.deal.quantity == Decimal(quantity), made
+
+
+def test_what_is_sized_by_risk_needs_a_stop(database: Database) -> None:
+    gate = Gate(database, account_rules(sizing="risk", risk_share="0.01"))
+    refusal = gate.refusal(signal(stop=nan))
+    assert "a size by risk needs a stop on the losing side of 100, was None" in refusal
+    assert Refusal.told_in(refusal) is Refusal.NO_STOP
+    made = gate.ask(signal(1))
+    assert made.deal is not None and made.deal.quantity == 10, "1 % of 10,000, 10 away"
 
 
 def test_a_deal_carries_levels_and_is_ordered_in_coins(gate: Gate) -> None:

@@ -20,6 +20,7 @@ def result(*rows: tuple[int, int, float]) -> BacktestResult:
         np.zeros(count, np.int16), np.zeros(count, np.int16), np.array([row[1] for row in rows], np.int8), entry, entry + HOUR,
         none, none, none, none, none, none, np.array([row[2] for row in rows], float), none,
         np.full(count, ExitReason.STOP, np.int8), np.ones(count, np.int32), np.zeros(count, np.bool_),
+        np.zeros(count, np.int32), entry + HOUR,
     )  # fmt: skip
     empty = np.array([])
     return BacktestResult(("BTC-USDT@x",), ("s",), 1.0, trades, EquityCurve(*[empty] * 3), Orders(*[empty] * len(fields(Orders))))

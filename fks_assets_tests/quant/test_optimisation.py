@@ -11,14 +11,13 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fks_assets.errors import InsufficientData, InvalidInput
 from fks_assets.quant.backtest.book import MarketSeries, single
 from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.candles import OHLCV_COLUMNS
 from fks_assets.quant.optimisation import Found, SearchRules, folds_of, search
-from fks_assets.quant.performance import measure_backtest
 from fks_assets.quant.performance_overfitting import deflated_sharpe, expected_best_sharpe
 from fks_assets.quant.search_charts import trials_picture
 from fks_assets.quant.search_evidence import evidence_of, parameter_stability
@@ -27,6 +26,7 @@ from fks_assets.quant.search_trials import SearchedMarket, Stretch, judge_period
 from fks_assets.quant.strategies.base import Parameters, SignalColumns, Strategy
 from fks_assets.quant.strategies.registry import STRATEGIES, create_strategy
 from fks_assets.quant.timeframes import parse_timeframe
+from fks_assets_tests.quant.backtest.comparing import figures_of
 from fks_assets_tests.quant.searching import (
     DAY_MS,
     FREE,
@@ -145,7 +145,7 @@ def test_the_best_is_what_the_engine_gives_for_its_parameters() -> None:
     signals = judge_period(in_hours(**best.values), EDGE, first, source.indicators, source.warm)
     series = MarketSeries("BTC-USDT@x", parse_timeframe("1h"), EDGE.slice(first))
     by_hand = run_backtest(single("in_hours", series, signals, FREE.rules, FREE.book))
-    figures = measure_backtest(by_hand, int(EDGE.open_time[first]))
+    figures = figures_of(by_hand, int(EDGE.open_time[first]))
     assert best.trades == figures.total_trades > 100
     assert best.score == pytest.approx(figures.sharpe, rel=1e-12)
     for name in ("total_return_pct", "max_drawdown_pct", "calmar", "volatility_pct"):
@@ -363,3 +363,39 @@ def test_the_picture_shows_every_trial_that_has_a_score() -> None:
     drawn = trials_picture(np.array([0.5, np.nan, 1.5, 1.0]), title="trials of one")
     assert drawn.count("h0") == 3 and "best so far" in drawn and "trials of one" in drawn
     assert "No trial can be chosen" in trials_picture(np.array([np.nan]), title="none")
+
+
+class BoundedParameters(Parameters):
+    """Lengths that may not all be long at once, and a way of looking that takes four times as many candles."""
+
+    fast: int = Field(20, ge=5, le=400)
+    slow: int = Field(60, ge=5, le=400)
+    kind: Literal["short", "long"] = "short"
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "BoundedParameters":
+        if self.fast + self.slow > 420:
+            raise ValueError(f"fast + slow must be at most 420, was {self.fast + self.slow}")
+        return self
+
+
+class Bounded(Strategy[BoundedParameters]):
+    name = "bounded"
+    parameters_model = BoundedParameters
+
+    @property
+    def lookback_rows(self) -> int:
+        return max(self.parameters.fast, self.parameters.slow) * (4 if self.parameters.kind == "long" else 1)
+
+    def judge(self, candles, indicators):
+        raise NotImplementedError
+
+
+def test_the_history_that_is_read_is_enough_for_every_point_that_the_model_takes() -> None:
+    """The model refuses all upper ends at once; the longest history is that of one number at its end, by the slower choice."""
+    space = search_space(Bounded(BoundedParameters()))
+    assert space.strategy_of({"fast": 400, "slow": 400, "kind": "long"}) is None
+    assert space.longest_lookback() == 1600
+    draws = np.random.default_rng(3)
+    drawn = [own for own in (space.strategy_of(space.drawn(draws)) for _ in range(500)) if own is not None]
+    assert len(drawn) > 100 and max(own.lookback_rows for own in drawn) <= 1600

@@ -1,5 +1,8 @@
-"""Trade figures by hand, against quantstats on the trades' profits, and time in the market against a walk over every hour."""
+"""Trade figures by hand, against quantstats on the trades' profits and returns, and time in the market against a walk over every
+hour.
+"""
 
+import itertools
 import math
 import warnings
 
@@ -10,11 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fks_assets.errors import InvalidInput
+from fks_assets.quant.backtest.book import Book, Leg, single
+from fks_assets.quant.backtest.engine import run_backtest
+from fks_assets.quant.backtest.results import ExitReason
+from fks_assets.quant.backtest.rules import BookRules, PartialExit, Sizing
 from fks_assets.quant.performance import measure
 from fks_assets.quant.performance_series import DAY_MS
-from fks_assets.quant.performance_trades import time_in_market, trade_figures, whole_trades
-from fks_assets_tests.quant.series import HOUR_MS, START_MS
+from fks_assets.quant.performance_trades import bars_with_trades, time_in_market, trade_figures, whole_trades
+from fks_assets_tests.quant.backtest.books import book, candles, free, judged, series, signals
+from fks_assets_tests.quant.backtest.comparing import figures_of
+from fks_assets_tests.quant.series import HOUR_MS, START_MS, recorded
 from fks_assets_tests.quant.trade_rows import trades_of
+from fks_assets_tests.shared_data import requires_shared
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -49,13 +59,62 @@ def test_a_trade_closed_in_parts_is_one_trade():
             {"entry_time": START_MS, "strategy": 1, "pnl": 1.0, "return_fraction": 0.01},
             {"entry_time": START_MS, "market": 1, "pnl": 2.0, "return_fraction": 0.02},
             {"entry_time": START_MS, "side": -1, "pnl": 3.0, "return_fraction": 0.03},
+            {"entry_time": START_MS, "leg": 1, "pnl": 4.0, "return_fraction": 0.04},
         ]
     )
     whole = whole_trades(trades)
-    assert sorted(whole.pnl) == [-2.0, 1.0, 2.0, 3.0]
+    assert sorted(whole.pnl) == [-2.0, 1.0, 2.0, 3.0, 4.0]
     assert whole.returns[whole.pnl < 0] == pytest.approx([(0.04 - 3 * 0.02) / 4])
     figures = trade_figures(trades)
-    assert (figures.total_trades, figures.winning_trades, figures.losing_trades) == (4, 3, 1)
+    assert (figures.total_trades, figures.winning_trades, figures.losing_trades) == (5, 4, 1)
+
+
+def test_one_strategy_that_enters_one_market_in_two_timeframes_at_once_makes_two_trades():
+    """Both buy at 04:00; the hourly one sells half of it on the way."""
+    slow = candles([(100, 101, 99, 100)] * 4, step_ms=4 * HOUR_MS)
+    fast = candles([(100, 101, 99, 100)] * 16)
+    whole = free(sizing=Sizing(kind="notional", size=100))
+    halved = free(sizing=whole.sizing, partial_exits=[PartialExit(part=0.5, gain_percent=0.5)])
+    legs = (
+        Leg("a", series(fast), signals(16, {3: (1, math.nan, math.nan)}), halved),
+        Leg("a", series(slow, timeframe="4h"), signals(4, {0: (1, math.nan, math.nan)}), whole),
+    )
+    trades = run_backtest(Book(legs)).trades
+    assert len(trades) == 3 and set(trades.entry_time.tolist()) == {START_MS + 4 * HOUR_MS}
+    assert trade_figures(trades).total_trades == 2
+
+
+def test_a_bar_in_which_a_trade_began_and_ended_is_a_bar_with_a_position():
+    """docs/metrics.md: 200 trades in 200 of 201 candles, none of them open at a close."""
+    of = candles([(100, 101, 99, 100)] + [(100, 102, 99.9, 100)] * 200)
+    result = run_backtest(book(of, dict.fromkeys(range(200), (1, 99.0, 101.0)), free()))
+    figures = figures_of(result, START_MS)
+    assert (figures.total_trades, figures.average_exposure_pct) == (200, 0.0)
+    assert figures.exposure_pct == pytest.approx(100 * 200 / 201)
+    assert time_in_market(result.trades, START_MS, START_MS + 201 * HOUR_MS) == pytest.approx(200 / 201)
+
+
+def test_a_bar_at_whose_open_a_position_was_left_is_none_with_a_position():
+    """Bought at 01:00, sold by a signal at the open of 03:00: two bars of five."""
+    of = candles([(100, 101, 99, 100)] * 5)
+    result = run_backtest(book(of, {0: (1, math.nan, math.nan), 2: (-1, math.nan, math.nan)}, free(short=False)))
+    assert figures_of(result, START_MS).exposure_pct == pytest.approx(40.0)
+    assert time_in_market(result.trades, START_MS, START_MS + 5 * HOUR_MS) == pytest.approx(0.4)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-20, 100), st.integers(1, 40)), max_size=8),
+    st.lists(st.integers(1, 9), min_size=1, max_size=10),
+)
+def test_bars_with_trades_equal_a_walk_over_every_hour(held, lengths):
+    """Bars of any lengths; a trade is open from its entry up to the moment before its exit."""
+    times = np.cumsum([0, *lengths])
+    rows = [{"entry_time": at(entry), "exit_time": at(entry), "booked_at": at(entry + hours)} for entry, hours in held]
+    expected = [
+        any(entry <= hour < entry + hours for entry, hours in held for hour in range(first, end))
+        for first, end in itertools.pairwise(times)
+    ]
+    assert bars_with_trades(trades_of(rows), at(times)).tolist() == expected
 
 
 def test_no_trades_are_zero_trades_and_no_means():
@@ -74,17 +133,45 @@ def test_without_a_losing_trade_there_is_no_profit_factor():
 
 @given(st.lists(st.integers(-1000, 1000).filter(bool), min_size=1, max_size=50))
 def test_profits_add_up_as_quantstats_adds_them(profits):
-    figures = trade_figures(trades_of([{"pnl": float(profit), "return_fraction": profit / 1000} for profit in profits]))
-    series = pd.Series(np.array(profits) / 1000)
-    assert figures.win_rate_pct == pytest.approx(100 * quantstats.win_rate(series, prepare_returns=False))
-    factor = quantstats.profit_factor(series, prepare_returns=False)
-    assert figures.profit_factor is None if math.isinf(factor) else figures.profit_factor == pytest.approx(factor)
+    assert_equals_quantstats(trades_of([{"pnl": float(profit), "return_fraction": profit / 1000} for profit in profits]))
+
+
+@requires_shared
+@pytest.mark.parametrize("name", ["breakout", "technical"])
+def test_the_trades_of_five_years_of_btc_add_up_as_quantstats_and_pandas_add_them(name):
+    """Each in two parts and with fees, so that profits, returns and parts are real numbers."""
+    of = recorded("BTC")
+    rules = free(partial_exits=[PartialExit(part=0.37, gain_percent=0.4)], sizing=Sizing(kind="confidence"))
+    trades = run_backtest(single(name, series(of), judged(name, of), rules, BookRules(initial_cash=1e5))).trades
+    assert (trades.exit_reason == ExitReason.PARTIAL).sum() > 100
+    assert_equals_quantstats(trades)
+
+
+def assert_equals_quantstats(trades):
+    """Put the parts of each trade together with pandas, and hold every figure to 1e-9 of what quantstats makes of the trades."""
+    names = ("market", "strategy", "side", "leg", "entry_time", "quantity", "entry_price", "exit_price", "pnl", "return_fraction")
+    rows = pd.DataFrame({name: getattr(trades, name) for name in (*names, "entry_fee", "exit_fee", "funding")})
+    rows["weighted"] = rows.return_fraction * rows.quantity
+    parts = rows.groupby(["market", "strategy", "side", "leg", "entry_time"])
+    pnl = parts.pnl.sum().reset_index(drop=True)
+    returns = (parts.weighted.sum() / parts.quantity.sum()).reset_index(drop=True)
+    figures = trade_figures(trades)
+    assert figures.total_trades == len(pnl)
+    assert (figures.winning_trades, figures.losing_trades) == ((pnl > 0).sum(), (pnl < 0).sum())
     for ours, theirs in (
-        (figures.average_win_pct, quantstats.avg_win(series, prepare_returns=False)),
-        (figures.average_loss_pct, quantstats.avg_loss(series, prepare_returns=False)),
-        (figures.expectancy_pct, series.mean()),
+        (figures.win_rate_pct, 100 * quantstats.win_rate(pnl, prepare_returns=False)),
+        (figures.profit_factor, quantstats.profit_factor(pnl, prepare_returns=False)),
+        (figures.average_win, quantstats.avg_win(pnl, prepare_returns=False)),
+        (figures.average_loss, quantstats.avg_loss(pnl, prepare_returns=False)),
+        (figures.average_win_pct, 100 * quantstats.avg_win(returns, prepare_returns=False)),
+        (figures.average_loss_pct, 100 * quantstats.avg_loss(returns, prepare_returns=False)),
+        (figures.expectancy, pnl.mean()),
+        (figures.expectancy_pct, 100 * returns.mean()),
+        (figures.fees_paid, (rows.entry_fee + rows.exit_fee).sum()),
+        (figures.funding_paid, rows.funding.sum()),
+        (figures.traded_value, (rows.quantity * (rows.entry_price + rows.exit_price)).sum()),
     ):
-        assert ours is None if math.isnan(theirs) else ours == pytest.approx(100 * theirs)
+        assert ours is None if not math.isfinite(theirs) else ours == pytest.approx(theirs, rel=1e-9, abs=1e-12)
 
 
 def test_turnover_is_what_was_traded_over_mean_equity_a_year():

@@ -22,7 +22,7 @@ from selenium.webdriver.chrome.service import Service
 from fks_assets.errors import InvalidInput
 from fks_assets.quant import plot
 from fks_assets.quant.candles import Candles, empty_candles
-from fks_assets.quant.performance import FIGURES, measure, measure_backtest
+from fks_assets.quant.performance import FIGURES, measure
 from fks_assets.quant.performance_charts import (
     Curve,
     busiest_window,
@@ -35,6 +35,8 @@ from fks_assets.quant.performance_charts import (
 from fks_assets.quant.performance_series import DAY_MS, CashFlows, daily_curve
 from fks_assets.quant.performance_words import figure, money_digits, price, quantity, signed
 from fks_assets.quant.tear_sheet import GROUPS, TearSheet, tear_sheet_html
+from fks_assets.quant.tear_sheet_tables import Table
+from fks_assets_tests.quant.backtest.comparing import figures_of
 from fks_assets_tests.quant.series import HOUR_MS, START_MS, synthetic
 from fks_assets_tests.quant.trade_rows import trades_of
 
@@ -173,11 +175,13 @@ def test_every_text_is_escaped_and_none_breaks_out():
         rules=((HOSTILE, HOSTILE),),
         provenance=((HOSTILE, HOSTILE),),
         notes=(HOSTILE,),
+        tables=(Table(HOSTILE, (HOSTILE, HOSTILE), [(HOSTILE, HOSTILE)]),),
     )
     html = tear_sheet_html(sheet)
     assert "<script" not in html
     page = Page(html)
     assert "".join(page.texts).count(HOSTILE) > 15
+    assert page.rows.count([HOSTILE, HOSTILE]) == 2, "head and row of the table"
     assert not [value for name, value in page.attributes if name.startswith("on")]
     picture = equity_picture(Curve(HOSTILE, SHEET.time, SHEET.equity), title=HOSTILE, badge=HOSTILE)
     assert "".join(ElementTree.fromstring(picture).itertext()).count(HOSTILE) == 3
@@ -242,6 +246,14 @@ def test_the_newest_hundred_trades_are_listed_newest_first():
     assert newest[-3] == signed(float(trades.pnl[-1]), 2)
     ties = [row[-1] for row in listed]
     assert ties == ["signal, tie" if tie else "signal" for tie in trades.ambiguous[::-1][:100]]
+
+
+def test_files_beside_the_page_are_linked_and_their_names_break_out_of_nothing():
+    page = Page(tear_sheet_html(desk_sheet(files=[("Every trade", "day_breakout_trades.csv"), (HOSTILE, f"a b{HOSTILE}.csv")])))
+    links = [value for name, value in page.attributes if name == "href" and value.endswith(".csv")]
+    assert links[0] == "day_breakout_trades.csv" and len(links) == 2
+    assert links[1].startswith("a%20b%3Cscript%3E") and not set("<>\"' ") & set(links[1])
+    assert "Every trade" in page.texts and HOSTILE in "".join(page.texts)
 
 
 def test_one_market_and_one_strategy_need_no_column():
@@ -476,7 +488,7 @@ def test_the_figures_of_a_backtest_begin_with_its_initial_cash():
     orders = Orders(*(np.empty(0) for _ in fields(Orders)))
     hours = START_MS + HOUR_MS * np.arange(1, 73)
     equity = EquityCurve(hours, np.linspace(101, 130, 72), np.full(72, 0.5))
-    figures = measure_backtest(BacktestResult(("BTC",), ("x",), 100.0, trades_of([]), equity, orders), START_MS)
+    figures = figures_of(BacktestResult(("BTC",), ("x",), 100.0, trades_of([]), equity, orders), START_MS)
     assert (figures.start_equity, figures.days, figures.exposure_pct) == (100.0, 3, 100.0)
     assert figures.total_return_pct == pytest.approx(30.0)
     daily = daily_curve(np.concatenate(([START_MS], hours)), np.concatenate(([100.0], equity.equity)))

@@ -26,13 +26,23 @@ DEFAULTS: Mapping[str, Any] = {
     "exit_reason": 4,
     "candles_held": 1,
     "ambiguous": False,
+    "leg": 0,
 }
-TYPES = {"market": np.int16, "strategy": np.int16, "side": np.int8, "exit_reason": np.int8, "candles_held": np.int32}
-TYPES |= {"entry_time": np.int64, "exit_time": np.int64, "ambiguous": np.bool_}
+TYPES = {
+    **dict.fromkeys(("market", "strategy"), np.int16),
+    **dict.fromkeys(("side", "exit_reason"), np.int8),
+    **dict.fromkeys(("candles_held", "leg"), np.int32),
+    **dict.fromkeys(("entry_time", "exit_time", "booked_at"), np.int64),
+    "ambiguous": np.bool_,
+}
 
 
 def trades_of(rows: Sequence[Mapping[str, Any]]) -> Trades:
-    """Return the rows as Trades. Each is a trade of its own, an hour after the one before, unless it names its entry time."""
+    """Return the rows as Trades. Each is a trade of its own, an hour after the one before, unless it names its entry time.
+
+    An exit is booked at its time unless a row says otherwise.
+    """
     filled = [{**DEFAULTS, "entry_time": START_MS + place * HOUR_MS, **row} for place, row in enumerate(rows)]
+    filled = [{"booked_at": row["exit_time"], **row} for row in filled]
     names = [field.name for field in fields(Trades)]
     return Trades(*(np.array([row[name] for row in filled], TYPES.get(name, np.float64)) for name in names))

@@ -117,7 +117,7 @@ def sync_recorded(
                 assert desk.desk.run([name], months_between(first_ms, now_ms), scheduled=now_ms in looks).success
             if now_ms in looks:
                 told[now_ms] = _newest(desk.desk, step, now_ms)
-        return _stored(desk.desk, folder, step, start_ms, end_ms), told
+        return stored_signals(desk.desk, folder, step, start_ms, end_ms), told
 
 
 def joined_files(folder: Path, target: Path, symbols: Sequence[str], hours: int, start_ms: int, end_ms: int) -> Path:
@@ -156,7 +156,8 @@ def _newest(desk: Desk, timeframe: Timeframe, now_ms: int) -> list[Signal]:
     return [each.signal for each in heard]
 
 
-def _stored(desk: Desk, folder: Path, timeframe: Timeframe, start_ms: int, end_ms: int) -> Recorded:
+def stored_signals(desk: Desk, folder: Path, timeframe: Timeframe, start_ms: int, end_ms: int) -> Recorded:
+    """Return what a desk has stored of [start_ms, end_ms): candles, trading rules, and the signals of its strategies."""
     markets, read = desk.settings.market_list(), desk.stores.candles.read_table
     candles = {market: candles_from_table(read("ohlcv", market, timeframe.name, start_ms, end_ms)) for market in markets}
     signals: dict[Place, SignalColumns] = {}

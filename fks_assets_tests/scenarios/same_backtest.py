@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from fks_assets.assets.trading.account_backtest import account_book
 from fks_assets.quant.account_rules import AccountRules
-from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
+from fks_assets.quant.backtest.book import Book, MarketSeries
 from fks_assets.quant.backtest.engine import run_backtest
-from fks_assets.quant.backtest.ledger import exact_equity
 from fks_assets.quant.backtest.results import ExitReason
 from fks_assets.quant.orders import Leg as OrderLeg
 from fks_assets.stores.database import Database
@@ -14,6 +14,7 @@ from fks_assets.stores.ledger.balances import read_balances
 from fks_assets.stores.ledger.deals import read_deals
 from fks_assets.stores.ledger.fills import read_fills
 from fks_assets.stores.ledger.orders import read_orders
+from fks_assets_tests.quant.backtest.ledger import exact_equity
 from fks_assets_tests.scenarios.recorded_signals import Recorded
 
 REASONS = {0: "entry", **{int(reason): reason.name.lower() for reason in ExitReason}}
@@ -44,14 +45,9 @@ class Told:
 
 def backtest_tells(recorded: Recorded, rules: AccountRules) -> Told:
     """Return what the backtest of the account books. The last bar is left out: a backtest leaves its positions there."""
-    series = {
-        market: MarketSeries(market.key, recorded.timeframe, candles, (recorded.rules[market],))
-        for market, candles in recorded.candles.items()
-    }
-    legs = [Leg(strategy, series[market], signals, rules.leg_rules()) for (strategy, market), signals in recorded.signals.items()]
-    book = Book(tuple(legs), rules.book_rules())
+    book = book_of(recorded, rules)
     result = run_backtest(book)
-    exact = exact_equity(book, result)
+    exact, legs = exact_equity(book, result), book.legs
     end = int(exact.time[-1])
     fills = [
         Booked(
@@ -64,6 +60,17 @@ def backtest_tells(recorded: Recorded, rules: AccountRules) -> Told:
     equity = dict(zip(exact.time.tolist(), exact.equity, strict=True))
     del equity[end]
     return Told(sorted(fills), equity)
+
+
+def book_of(recorded: Recorded, rules: AccountRules) -> Book:
+    """Return the book of the account over what was recorded."""
+    series = {
+        market: MarketSeries(market.key, recorded.timeframe, candles, (recorded.rules[market],))
+        for market, candles in recorded.candles.items()
+    }
+    leg_rules = dict.fromkeys(rules.strategies, rules.leg_rules())
+    places = {place: series[place[1]] for place in recorded.signals}
+    return account_book(places, recorded.signals, leg_rules, rules.book_rules())
 
 
 def ledger_tells(database: Database, account: str, recorded: Recorded) -> Told:

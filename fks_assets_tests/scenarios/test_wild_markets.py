@@ -89,8 +89,8 @@ def _words(random: np.random.Generator, candles: Candles, may_sell: np.ndarray) 
     return SignalColumns(action, confidence, stop, target, np.zeros(rows, np.int16), ("at random",))
 
 
-def wild_account(home: Path, database: Database, seed: int) -> VirtualAccount:
-    account = paper_account(home, database, wild(seed), **SETTINGS)
+def wild_account(home: Path, database: Database, seed: int, **settings: str) -> VirtualAccount:
+    account = paper_account(home, database, wild(seed), **SETTINGS, **settings)
     rules = account.settings.accounts[ACCOUNT]
     account.settings.accounts[ACCOUNT] = rules.model_copy(update={"costs": COSTS})
     return account
@@ -117,6 +117,20 @@ def test_an_account_in_wild_markets_is_its_backtest(
     assert recompute(database) == []
     assert len(tested.fills) > 100
     assert (account.deaths.total() > 20) == (chance > 0)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(3, 12))
+def test_an_account_that_sizes_by_risk_is_its_backtest(home: Path, database: Database, seed: int) -> None:
+    """S2.8 at the desk: what is bought so that the stop costs 2 % is, deal by deal, what the backtest of the account buys."""
+    account = wild_account(home, database, seed, ACCOUNTS__main__sizing="risk", ACCOUNTS__main__risk_share="0.02")
+    asyncio.run(account.live())
+    tested = backtest_tells(account.recorded, account.settings.accounts[ACCOUNT])
+    lived = ledger_tells(database, ACCOUNT, account.recorded)
+    assert lived.fills == tested.fills and len(tested.fills) > 60
+    assert {time: lived.equity.get(time) for time in tested.equity} == tested.equity
+    entries = {(fill.quantity * fill.price).quantize(Decimal(1)) for fill in tested.fills if fill.reason == "entry"}
+    assert len(entries) > 20, "each by its own distance to the stop"
 
 
 def test_a_signal_to_sell_at_an_open_beyond_a_level_takes_nothing_from_it(home: Path, database: Database) -> None:

@@ -24,7 +24,7 @@ async def trade(account: str) -> None:
     said = ""
     try:
         async with open_account(floor, account, holder="test") as desk:
-            reconciled, _ = await desk.trade()
+            reconciled, _ = await desk.trade(lambda *_: ())
             said = f"traded at {type(desk.gateway.venue).__name__}, passed {reconciled.passed}"
             tell(said)
     except TradingError as error:

@@ -11,14 +11,17 @@ from fks_assets.stores.strategies import parameters_history, read_parameters, re
 from fks_assets.stores.strategy_records import (
     BacktestRecord,
     StoredCertificate,
+    Word,
     certificate_of,
     newest_results,
+    other_results,
     read_states,
     record_certificate,
     record_result,
     state_history,
     switch,
 )
+from fks_assets.stores.verdicts import StoredVerdict, counting_verdict, newest_verdict, record_verdict
 
 NOON = 1_767_268_800_000  # 2026-01-01T12:00Z
 DAY = 86_400_000
@@ -138,7 +141,7 @@ def test_an_accusation_outlives_every_later_certificate_of_the_same_code_and_par
 def test_a_backtest_is_stored_once_for_each_content_and_the_newest_counts(database: Database) -> None:
     def store(name: str, day: str, content: str) -> bool:
         with database.transaction() as connection:
-            record = BacktestRecord(name, day, {"metrics": {"sharpe": 1.5}}, HASH, "c0de", "5e77", content * 64, "run")
+            record = BacktestRecord(name, day, {"metrics": {"sharpe": 1.5}}, HASH, "c0de", "5e77", content * 64, "run", "5e71")
             return record_result(connection, record)
 
     assert store("breakout", "2026-01-02", "1") and not store("breakout", "2026-01-02", "1")
@@ -151,3 +154,59 @@ def test_a_backtest_is_stored_once_for_each_content_and_the_newest_counts(databa
     assert newest_results(database, ["technical"])["technical"].document == {"metrics": {"sharpe": 1.5}}
     with database.transaction() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM backtest_results")) == 4
+
+
+def test_a_verdict_is_kept_once_a_day_and_counts_for_what_it_is_of(database: Database) -> None:
+    def judge(day: str, passed: bool, code: str = "c0de", judged: bool = True, settings: str = "5e71") -> None:
+        with database.transaction() as connection:
+            verdict = StoredVerdict("breakout", day, judged, passed, f"{day} {passed}", code, "5e77", settings, NOON)
+            record_verdict(connection, verdict)
+
+    def counts(code: str = "c0de", settings: str = "5e71") -> str | None:
+        found = counting_verdict(database, "breakout", code, "5e77", settings)
+        return None if found is None else found.reason
+
+    assert newest_verdict(database, "breakout") is None and counts() is None
+    for _ in range(2):
+        judge("2026-01-02", True)
+    judge("2026-01-01", False)
+    judge("2026-01-03", False, judged=False)
+    judge("2026-01-04", False, code="0ther")
+    assert counts() == "2026-01-02 True", "an older day came later, and a newer one was not judged"
+    assert (counts(code="0ther"), counts(settings="0ther")) == ("2026-01-04 False", None)
+    newest = newest_verdict(database, "breakout")
+    assert newest is not None and (newest.day, newest.judged_at) == ("2026-01-04", NOON)
+    judge("2026-01-02", False)
+    assert counts() == "2026-01-02 False", "judged anew on the same day"
+    with database.transaction() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM strategy_verdicts")) == 5
+    with pytest.raises(StoreError, match="passed_when_judged"):
+        judge("2026-01-05", True, judged=False)
+
+
+def test_backtests_on_other_settings_stand_beside_each_other(database: Database) -> None:
+    def store(day: str, settings: str, content: str) -> bool:
+        with database.transaction() as connection:
+            record = BacktestRecord("breakout", day, {}, HASH, "c0de", "5e77", content * 64, "run", settings)
+            return record_result(connection, record)
+
+    assert store("2026-01-02", "standard", "1") and store("2026-01-02", "tried", "1"), "the same content on other settings"
+    assert store("2026-01-02", "standard", "2") and not store("2026-01-02", "tried", "1")
+    assert store("2026-01-03", "tried", "3") and store("2026-01-01", "older", "4")
+    assert newest_results(database, settings_hash="standard")["breakout"].content_hash[0] == "2"
+    assert newest_results(database)["breakout"].content_hash[0] == "3"
+    others = other_results(database, "breakout", "standard", "2025-12-31")
+    assert [(each.settings_hash, each.day) for each in others] == [("tried", "2026-01-03"), ("older", "2026-01-01")]
+    assert [each.settings_hash for each in other_results(database, "breakout", "standard", "2026-01-01")] == ["tried"]
+
+
+def test_a_persons_word_is_noted_where_the_strategy_is_on_and_ends(database: Database) -> None:
+    word = Word(NOON + DAY, "c0de", "5e77")
+    with database.transaction() as connection:
+        assert switch(connection, "breakout", True, reason="to watch", by="Ada", at_ms=NOON, word=word) is not None
+    state = read_states(database)["breakout"]
+    assert state.word == word and state.document()["holds_until"] == "2026-01-02T12:00:00Z"
+    assert [state.holds("c0de", "5e77", NOON + DAY - 1), state.holds("c0de", "5e77", NOON + DAY)] == [True, False]
+    assert not state.holds("0ther", "5e77", NOON) and not state.holds("c0de", "0ther", NOON)
+    with pytest.raises(StoreError, match="word_is_whole"), database.transaction() as connection:
+        switch(connection, "breakout", False, reason="enough", by="Ada", at_ms=NOON, word=word)

@@ -18,6 +18,7 @@ KEYS = {
     "signals": "ETH-USDT@simulated|2024-02",
     "rules": TODAY,
     "ideas": "2024-02-29",
+    "backtest_accounts": TODAY,
     "backtest": f"{TODAY}|breakout",
     "differences": "2024-02-29|technical",
     "walk_forward_windows": f"{last_month(now_ms())}|breakout",

@@ -3,7 +3,7 @@
 The strategy says BUY when the close rose by more than `least` since the candle before, SELL when it fell by as much.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,11 +60,15 @@ class Mover(Strategy[MoverParameters]):
 
 @dataclass
 class LiveDay:
-    """The desk, its clock, and the candles as the exchange has them; the last 6 close on the day, the first at its midnight."""
+    """The desk, its clock, and the candles as the exchange has them; the last 6 close on the day, the first at its midnight.
+
+    `values` are settings as the environment would give them.
+    """
 
     home: Path
     database_url: str
     monkeypatch: pytest.MonkeyPatch
+    values: Mapping[str, str] = field(default_factory=dict)
     desk: Desk = field(init=False)
     candles: Candles = field(init=False)
 
@@ -96,7 +100,7 @@ class LiveDay:
         (self.home / "own" / "mover.py").write_text(CODE.replace("{twist}", twist), encoding="utf-8")
         environment = {
             "FKS_DESK": str(self.home / "desk.toml"), "FKS_HOME": str(self.home), "FKS_DATABASE_URL": self.database_url,
-            "FKS_TIMEFRAMES": "4h", "FKS_FIRST_MONTH": "2025-11", "FKS_HISTORY_DAYS__4h": "100",
+            "FKS_TIMEFRAMES": "4h", "FKS_FIRST_MONTH": "2025-11", "FKS_HISTORY_DAYS__4h": "100", **self.values,
         }  # fmt: skip
         settings = read_settings(environment, self.home)
         self.desk = Desk(settings, build_definitions(settings), dg.DagsterInstance.ephemeral())

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fks_assets.assets.trading.backtest_run import DESK_RULES, backtest
+from fks_assets.assets.trading.backtest_run import backtest
 from fks_assets.assets.trading.in_force import strategies_in_force, strategy_named
 from fks_assets.assets.trading.presentation import html_of
 from fks_assets.errors import InsufficientData, InvalidInput
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import run_backtest
+from fks_assets.quant.backtest.named_rules import DESK_RULES
 from fks_assets.quant.lookahead import judgement
 from fks_assets.quant.market_rules import MarketRules, MarketStatus
 from fks_assets.quant.performance_series import daily_curve

@@ -15,14 +15,14 @@ import pytest
 
 from fks_assets import clock
 from fks_assets.assets.trading.in_force import strategies_in_force
-from fks_assets.assets.trading.promotion import may_trade
+from fks_assets.assets.trading.promotion import may_trade, switch_on
 from fks_assets.clock import to_ms
 from fks_assets.definitions import build_definitions
 from fks_assets.partitions import tags_of_today
 from fks_assets.quant.strategies.registry import register_folder
 from fks_assets.settings import read_settings
 from fks_assets.stores.strategies import write_parameters
-from fks_assets.stores.strategy_records import certificate_of, read_states, switch
+from fks_assets.stores.strategy_records import certificate_of, read_states
 from fks_assets_tests.desk import Desk, build_desk
 from fks_assets_tests.quant.strategies import planted
 from fks_assets_tests.trading.desks import DAY, store, walk
@@ -105,10 +105,11 @@ def test_no_cheat_of_the_folder_may_trade_whoever_switches_it_on_and_no_honest_s
     assert not any(allowed(name)[0] for name in (*cheats, *honest)), "without a certificate nothing trades"
     assert run(desk, "backtest").success
     assert run(desk, "validation").success
-    for name, state in read_states(database).items():
+    for state in read_states(database).values():
         assert not state.enabled
-        with database.transaction() as connection:
-            switch(connection, name, True, reason="I believe in it", by="Ada", at_ms=START + 50 * DAY)
+    with database.transaction() as connection:
+        for name in (*cheats, *honest):
+            switch_on(connection, settings, name, reason="I believe in it", by="Ada", at_ms=START + 50 * DAY)
     for name in cheats:
         trades, why = allowed(name)
         assert not trades

@@ -266,7 +266,8 @@ def test_a_decision_that_can_still_be_followed_is_not_compared_yet(day: LiveDay)
     assert check_of(result).metadata["decisions"].value == 5
 
 
-def test_the_schedule_asks_for_the_day_before_every_strategy_and_so_does_a_person(day: LiveDay) -> None:
+def test_the_schedule_asks_for_the_two_days_before_every_strategy_and_a_person_for_the_last(day: LiveDay) -> None:
+    """T4: what could still be followed at the end of a day is compared on the next one."""
     from fks_assets.partitions import strategy_day_range, tags_of_today
 
     day.stand_at(MIDNIGHT + 24 * HOUR + 30 * 60_000)
@@ -274,4 +275,6 @@ def test_the_schedule_asks_for_the_day_before_every_strategy_and_so_does_a_perso
     with dg.DagsterInstance.local_temp(str(day.home)) as instance, dg.build_schedule_context(instance) as context:
         request = schedule(context)
     assert schedule.cron_schedule == "30 0 * * *"
-    assert request.tags == strategy_day_range(DAY) == tags_of_today("differences", "2026-03-13")
+    assert request.tags == strategy_day_range("2026-03-11", DAY)
+    assert request.tags["dagster/asset_partition_range_end"] == strategy_day_range(DAY)["dagster/asset_partition_range_end"]
+    assert strategy_day_range(DAY) == tags_of_today("differences", "2026-03-13")

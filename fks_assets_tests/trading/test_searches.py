@@ -1,5 +1,6 @@
 """Searches and walk-forward windows at a desk: they are shown and recorded, and change nothing that is in force."""
 
+import inspect
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,16 +12,22 @@ import pytest
 import sqlalchemy as sa
 
 from fks_assets import clock
-from fks_assets.assets.trading.backtest_run import DESK_RULES, backtest
+from fks_assets.assets.trading.backtest_run import backtest
+from fks_assets.assets.trading.backtest_tables import equity_csv, trades_csv
 from fks_assets.assets.trading.evidence import evidence_for, outcome_of
+from fks_assets.assets.trading.forward_months import Plan
 from fks_assets.assets.trading.in_force import strategies_in_force, strategy_named
 from fks_assets.assets.trading.presentation import html_of
 from fks_assets.assets.trading.search_run import ground_of, keep_search, search_parameters
+from fks_assets.assets.trading.standard import rules_of_markets, standard_plan
 from fks_assets.assets.trading.validation import validate_strategies
+from fks_assets.assets.trading.walk_forward import _plan
 from fks_assets.clock import to_ms
 from fks_assets.partitions import last_month, strategy_month_range, tags_of_today
+from fks_assets.quant.backtest.named_rules import DESK_RULES
 from fks_assets.quant.backtest.rules import Sizing
 from fks_assets.quant.candles import Candles
+from fks_assets.quant.markets import Market, parse_market
 from fks_assets.quant.optimisation import SearchRules
 from fks_assets.quant.search_trials import Stretch, Track
 from fks_assets.quant.strategies.registry import create_strategy
@@ -28,7 +35,15 @@ from fks_assets.quant.timeframes import month_window, parse_timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.lineage import latest_inputs
 from fks_assets.stores.notifications import read_notifications
-from fks_assets.stores.searches import SearchRecord, WindowRecord, read_windows, record_search, record_window, search_of
+from fks_assets.stores.searches import (
+    SearchRecord,
+    WindowRecord,
+    count_other_windows,
+    read_windows,
+    record_search,
+    record_window,
+    search_of,
+)
 from fks_assets.stores.strategies import read_parameters, write_parameters
 from fks_assets.stores.strategy_records import BacktestRecord, record_result
 from fks_assets_tests.desk import Desk, build_desk
@@ -89,7 +104,7 @@ def test_optimize_finds_parameters_records_them_and_leaves_what_is_in_force_alon
     assert in_force(desk.stores) == before and not read_parameters(desk.stores.database)
     subject = strategy_named(desk.stores.database, desk.settings, "breakout")
     [record] = searches(desk, "breakout")
-    ground = ground_of(desk.stores, subject, desk.settings.market_list(), H1, END - 365 * DAY, END)
+    ground = ground_of(desk.stores, subject, desk.settings.market_list(), H1, END - 30 * DAY, END)
     alone = search_parameters(ground, SearchRules(**QUICK))
     assert record.content_hash == alone.content_hash
     assert record.document["tried"][0]["parameters"] == subject.parameters, "what is in force is the first trial"
@@ -197,14 +212,21 @@ def test_validation_shows_what_is_known_of_a_strategy_and_judges_by_its_rules_al
     assert evidence_for(database, subject).document() == {
         "deflated_sharpe": None, "overfitting_probability": None, "parameter_stability": None, "searched_at": None,
         "search_in_force": False, "out_of_sample_efficiency": None, "walk_forward_windows": 0,
+        "walk_forward_windows_left_out": 0,
     }  # fmt: skip
     ground = ground_of(desk.stores, subject, [market], H1, START + 25 * DAY, END)
     searched = search_parameters(ground, SearchRules(**QUICK))
     assert searched.best is not None
+    assert searched.best.version_words.startswith("version of the settings with changes: ")
     with database.transaction() as connection:
         keep_search(connection, searched, "breakout", run_id="r")
         keep_search(connection, searched, "breakout", run_id="again")
     assert len(searches(desk, "breakout")) == 1, "the same search is recorded once"
+    with database.transaction() as connection:
+        for _ in range(2):
+            keep_search(connection, searched, "breakout", run_id="walked", walked={"efficiency": 0.25})
+    assert [each.document["walk_forward"] for each in searches(desk, "breakout")] == [None, {"efficiency": 0.25}]
+    assert evidence_for(database, subject).efficiency == 0.25, "a walk-forward test that was made later is not lost"
     verdict = validate_strategies(desk.stores, ["breakout"])[0].document()
     figures = searched.evidence.document()
     assert not verdict["search_in_force"] and verdict["deflated_sharpe"] == figures["deflated_sharpe"] is not None
@@ -222,6 +244,9 @@ def test_validation_shows_what_is_known_of_a_strategy_and_judges_by_its_rules_al
     page = (desk.settings.home / "reports" / "backtests" / f"{TODAY}_breakout.html").read_text(encoding="utf-8")
     assert "Out-of-sample efficiency" in page and "over 1 walk-forward windows, 2026-03 to 2026-03" in page
     assert "These parameters are the best of 12 trials: deflated Sharpe" in page
+    event = next(event for event in desk.events("backtests") if event.partition == f"{TODAY}|breakout")
+    [row] = event.metadata["figures"].records
+    assert row.data["out-of-sample efficiency"] == round(evidence.efficiency or 0, 3)
     result = run(desk, "validation", "strategy_validation", {}, {"dagster/partition": TODAY})
     assert result.success
     [inputs] = latest_inputs(database, "strategy_validation", [TODAY]).values()
@@ -247,6 +272,7 @@ def test_windows_of_another_way_to_search_or_of_other_code_do_not_mix(desk: Desk
         add(month, code, settings, mark)
     assert [each.document["mark"] for each in read_windows(database, "breakout", "c1")] == [3, 1], "the newest, by month"
     assert read_windows(database, "breakout", "c3") == []
+    assert count_other_windows(database, "breakout", "c1", "s2") == 1
     with database.transaction() as connection:
         empty = SearchRecord("breakout", "breakout", {}, "c1", None, "0" * 64, "r")
         assert record_search(connection, empty) and not record_search(connection, empty)
@@ -255,6 +281,64 @@ def test_windows_of_another_way_to_search_or_of_other_code_do_not_mix(desk: Desk
         chosen = [search_of(connection, "breakout", "c1", found) for found in ("p1", "p2", "p3")]
         assert [each.parameters_hash for each in chosen if each is not None] == ["p1", "p2", "p2"]
         assert chosen[0] is not None and chosen[0].document == {} and search_of(connection, "breakout", "c2", "p1") is None
+
+
+def test_the_windows_of_the_schedule_count_and_a_month_that_a_person_searched_otherwise_does_not(desk: Desk) -> None:
+    """C24: one manual month with other trials, or one market more, does not take the earlier months away."""
+    database, subject = desk.stores.database, strategy_named(desk.stores.database, desk.settings, "breakout")
+    returns = {"daily_returns": [0.01, 0.0]}
+    outcome = {"in_sample": returns, "out_of_sample": returns, "in_days": 2, "trades": 1, "ruined": False, "parameters": None}
+
+    def add(month: str, settings: str, **marks: object) -> None:
+        document = {**outcome, **marks}
+        with database.transaction() as connection:
+            found = WindowRecord("breakout", month, document, subject.code_version, settings, "0" * 64, "r")
+            record_window(connection, found)
+
+    for month in ("2026-01", "2026-02"):
+        add(month, "usual", standard=True)
+    for month in ("2026-02", "2026-03", "2026-03"):
+        add(month, "by hand", standard=False)
+    evidence = evidence_for(database, subject)
+    assert [(each.month, each.settings_hash) for each in evidence.windows] == [("2026-01", "usual"), ("2026-02", "usual")]
+    assert evidence.document()["walk_forward_windows_left_out"] == 2
+    assert evidence.notes[0].endswith("2 windows that were searched in another way do not count.")
+    assert len(read_windows(database, "breakout", subject.code_version, "by hand")) == 2
+    one, two = ((parse_market(name), parse_market("ETH-USDT@simulated")) for name in ("BTC-USDT@simulated", "XRP-USDT@simulated"))
+    book = rules_of_markets(desk.settings, one)
+
+    def hash_of(markets: tuple[Market, ...], *, standard: bool) -> str:
+        return Plan(180, H1, markets, *book, SearchRules(), standard=standard).settings_hash
+
+    assert hash_of(one, standard=True) == hash_of(one[:1], standard=True) != hash_of(one, standard=False)
+    assert hash_of(one, standard=False) != hash_of(two, standard=False)
+
+
+def test_what_the_schedule_would_search_is_marked_as_such(desk: Desk) -> None:
+    """The number of workers changes nothing but the time."""
+    function = desk.definitions.resolve_assets_def("walk_forward").op.compute_fn.decorated_fn
+    config = inspect.signature(function).parameters["config"].annotation
+    usual, quicker, longer = (_plan(desk.stores, config(**changed)) for changed in ({}, {"workers": 2}, {"in_days": 90}))
+    assert usual.standard and quicker.standard and not longer.standard
+    assert usual.settings_hash == quicker.settings_hash != longer.settings_hash
+
+
+def test_every_trade_and_the_equity_curve_lie_beside_the_page_which_links_them(desk: Desk) -> None:
+    """Build 3: the page shows the newest hundred; the files hold all, and the partition's metadata leads to them."""
+    assert run(desk, "backtest", "backtests", {}, tags_of_today("backtest", TODAY)).success
+    folder = desk.settings.home / "reports" / "backtests"
+    subject = strategy_named(desk.stores.database, desk.settings, "breakout")
+    test = backtest(desk.stores, subject, desk.settings.market_list(), H1, END - 30 * DAY, END)
+    trades, equity = (folder / f"{TODAY}_breakout_{kind}.csv" for kind in ("trades", "equity"))
+    assert trades.read_text(encoding="utf-8") == trades_csv(test.result)
+    assert equity.read_text(encoding="utf-8") == equity_csv(test.time, test.equity, test.exposure)
+    page = (folder / f"{TODAY}_breakout.html").read_text(encoding="utf-8")
+    assert f'href="{trades.name}"' in page and f'href="{equity.name}"' in page
+    event = next(event for event in desk.events("backtests") if event.partition == f"{TODAY}|breakout")
+    assert event.metadata["trades of breakout"].value.endswith(trades.name)
+    assert event.metadata["equity curve of breakout"].value.endswith(equity.name)
+    [row] = event.metadata["figures"].records
+    assert row.data["exits"] == len(test.result.trades) == len(trades.read_text(encoding="utf-8").splitlines()) - 1
 
 
 def crash() -> Candles:
@@ -284,7 +368,7 @@ def test_a_ruined_account_fails_validation_in_words_and_not_with_an_error(desk: 
             connection,
             BacktestRecord(
                 "technical", TODAY, test.document(), test.result.order_list_hash, own.code_version, own.parameters_hash,
-                test.content_hash, "r",
+                test.content_hash, "r", standard_plan(desk.settings).settings_hash(desk.settings),
             ),
         )  # fmt: skip
     [verdict] = validate_strategies(desk.stores, ["technical"])

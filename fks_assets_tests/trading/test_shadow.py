@@ -11,17 +11,21 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from fks_assets.assets.trading.account_backtest import Change, account_backtest
 from fks_assets.assets.trading.backtest_run import Backtest, backtest
 from fks_assets.assets.trading.in_force import strategy_named
 from fks_assets.assets.trading.rule_options import rules_from
 from fks_assets.cli import app
 from fks_assets.clock import iso, now_ms, to_ms
+from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.indicators import compute_indicators, warm_rows
 from fks_assets.quant.strategies.registry import create_strategy
 from fks_assets.quant.timeframes import parse_timeframe
+from fks_assets.resources.stores import Stores
 from fks_assets.settings import load_settings
 from fks_assets.stores.canonical import times_of
 from fks_assets.stores.lineage import latest_inputs
+from fks_assets.stores.strategies import remove_parameters, write_parameters
 from fks_assets_tests.desk import Desk, build_desk
 from fks_assets_tests.trading.desks import store, walk
 
@@ -96,6 +100,10 @@ def test_a_branch_is_the_difference_of_two_direct_backtests_and_production_is_un
     before = production_of(desk)
     document = fks("shadow", "breakout", "BTC-USDT", "ETH-USDT", *PERIOD, "--set", "ema_fast=3", "--set", "lookback=10")
     assert production_of(desk) == before
+    page = Path(document["html"]).read_text(encoding="utf-8")
+    assert "Out-of-sample efficiency: not known" in page
+    assert f"<title>breakout on 2 markets, 1h, branch {document['branch']}</title>" in page
+    assert "breakout, version of the settings with changes: ema_fast=3, lookback=10<" in page
     old, new = direct(desk), direct(desk, ema_fast=3, lookback=10)
     assert (document["production"]["content_hash"], document["shadow"]["content_hash"]) == (old.content_hash, new.content_hash)
     for name, row in document["diff"]["metrics"].items():
@@ -207,6 +215,30 @@ def test_the_asset_makes_the_same_branch_and_shows_the_differences(desk: Desk) -
     assert "start 'yesterday' is not a day such as 2026-11-01" in str(failure.event_specific_data.error_display_string)
 
 
+def test_the_asset_shows_the_book_of_an_account_beside_the_one_with_the_change(desk: Desk) -> None:
+    """D10, C28."""
+    desk.settings.accounts["main"] = AccountRules.model_validate(
+        {"mode": "paper", "initial_cash": "10000", "strategies": {"technical": 0.5, "breakout": 0.5}}
+    )
+    config = {"strategy": "breakout", "rules": ["short=true"], "start": "2026-01-25", "end": "2026-02-26", "account": "main"}
+    job = desk.definitions.resolve_job_def("shadow")
+    assert job.execute_in_process(instance=desk.instance, run_config={"ops": {"shadow_branch": {"config": config}}}).success
+    [event] = desk.events("shadow_branch")
+    change = Change(strategy_named(desk.stores.database, desk.settings, "breakout"), {"short": True})
+    old, new = (account_backtest(desk.stores, "main", FROM, TO, change=each) for each in (None, change))
+    rows = {row.data["figure"]: row.data for row in event.metadata["metrics of account main"].records}
+    assert (rows["total_trades"]["production"], rows["total_trades"]["shadow"]) == (
+        old.performance.total_trades,
+        new.performance.total_trades,
+    )
+    assert set(new.result.trades.side.tolist()) == {1, -1} and set(old.result.trades.side.tolist()) == {1}
+    short = {new.result.strategies[code] for code in new.result.trades.strategy[new.result.trades.side < 0]}
+    assert short == {"breakout"}, "the other strategy of the account trades as before"
+    parts = {(row.data["strategy"], row.data["figure"]): row.data for row in event.metadata["strategies of account main"].records}
+    assert parts["breakout", "trades"]["shadow"] == new.strategies[1].trades
+    assert len(event.metadata["trades of account main that differ"].records) > 5
+
+
 def test_signals_and_corrections_of_production_do_not_see_a_branch(desk: Desk) -> None:
     """C28: after a branch the ticks have nothing to do, and a correction does not wait for it."""
     from fks_assets.assets.freshness import _derived_behind
@@ -216,6 +248,54 @@ def test_signals_and_corrections_of_production_do_not_see_a_branch(desk: Desk) -
     rows = desk.stores.candles.heads("signals.breakout", "1h")
     assert desk.run(["signals_1h"], MONTHS, scheduled=True).success
     assert desk.stores.candles.heads("signals.breakout", "1h") == rows
+
+
+def test_a_branch_of_an_account_is_the_difference_of_two_books_and_production_is_untouched(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D10, C28: signals → risk → figures of the whole account; the change is read from a book with the changed set in force."""
+    monkeypatch.setenv("FKS_ACCOUNTS__main__mode", "paper")
+    monkeypatch.setenv("FKS_ACCOUNTS__main__initial_cash", "10000")
+    monkeypatch.setenv("FKS_ACCOUNTS__main__limits__max_positions", "2")
+    for name in ("technical", "breakout"):
+        monkeypatch.setenv(f"FKS_ACCOUNTS__main__strategies__{name}", "0.5")
+    load_settings.cache_clear()
+    stores = Stores(load_settings())
+    before = production_of(desk)
+    asked = ("shadow", "breakout", "BTC-USDT", *PERIOD, "--account", "main", "--branch", "quick")
+    book = fks(*asked, "--set", "ema_fast=3", "--set", "lookback=10")["book"]
+    assert production_of(desk) == before
+    old = account_backtest(stores, "main", FROM, TO)
+    values = {**old.subjects["breakout"].parameters, "ema_fast": 3, "lookback": 10}
+    with desk.stores.database.transaction() as connection:
+        write_parameters(connection, "breakout", "breakout", values, by="Ada", note="", at_ms=TO)
+    new = account_backtest(stores, "main", FROM, TO)
+    assert (book["production"]["content_hash"], book["shadow"]["order_list_hash"]) == (
+        old.content_hash,
+        new.result.order_list_hash,
+    )
+    assert book["production"]["order_list_hash"] != book["shadow"]["order_list_hash"]
+    for name, row in book["diff"]["metrics"].items():
+        assert (row["production"], row["shadow"]) == (getattr(old.performance, name), getattr(new.performance, name)), name
+    for was, would_be in zip(old.strategies, new.strategies, strict=True):
+        pnl = book["diff"]["strategies"][was.name]["pnl"]
+        assert (pnl["production"], pnl["shadow"], pnl["difference"]) == (was.pnl, would_be.pnl, would_be.pnl - was.pnl)
+    differing = {row["strategy"] for row in book["diff"]["trades"]}
+    assert differing == {"breakout", "technical"}, "the two share places and cash, so the other one trades otherwise too"
+    with desk.stores.database.transaction() as connection:
+        remove_parameters(connection, "breakout", by="Ada", note="", at_ms=TO + 1)
+    ruled = fks(*asked, "--rule", "sizing.size=0.1", "--rule", "max_positions=1")["book"]["shadow"]
+    assert ruled["book"]["max_positions"] == 1
+    assert {row["name"]: row["rules"]["sizing"]["size"] for row in ruled["strategies"]} == {"technical": 0.5, "breakout": 0.1}
+    wrong = CliRunner().invoke(
+        app, ["strategies", "shadow", "ema_crossover", *PERIOD, "--account", "main", "--set", "ema_fast=3"]
+    )
+    assert (wrong.exit_code, wrong.stderr) == (
+        2,
+        "fks: strategy 'ema_crossover' is not in account main; it has technical, breakout\n",
+    )
+    shown = CliRunner().invoke(app, ["strategies", *asked, "--set", "ema_fast=3"])
+    assert shown.exit_code == 0 and "Account main" in shown.stdout and "budget used %" in shown.stdout
 
 
 @pytest.mark.parametrize(

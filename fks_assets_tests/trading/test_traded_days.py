@@ -212,6 +212,12 @@ def test_an_exit_by_a_signal_that_was_filled_otherwise_is_named(
     assert found(day) == [expected]
 
 
+def test_an_exit_that_sold_a_part_of_what_was_held_is_named(day: LiveDay) -> None:
+    """D7: the rest is still held, where the backtest has left all of it."""
+    left(day, bought(day), quantity=QUANTITY / 2)
+    assert found(day) == [("fill", "50.00% of the quantity was filled")]
+
+
 def test_a_sell_that_nobody_followed_is_named_a_fill(day: LiveDay) -> None:
     """D7: the position is still held, where the backtest has left it."""
     bought(day)

@@ -12,7 +12,8 @@ import pytest
 from fks_assets import clock
 from fks_assets.assets.trading.backtest_run import backtest
 from fks_assets.assets.trading.in_force import strategy_named
-from fks_assets.assets.trading.promotion import may_trade
+from fks_assets.assets.trading.promotion import may_trade, switch_on
+from fks_assets.assets.trading.standard import rules_of_markets
 from fks_assets.clock import iso, to_ms
 from fks_assets.definitions import build_definitions
 from fks_assets.partitions import strategy_day_range, tags_of_today
@@ -22,7 +23,7 @@ from fks_assets.settings import read_settings
 from fks_assets.stores.lineage import latest_inputs
 from fks_assets.stores.notifications import read_notifications
 from fks_assets.stores.strategies import write_parameters
-from fks_assets.stores.strategy_records import newest_results, read_states, switch
+from fks_assets.stores.strategy_records import newest_results, read_states
 from fks_assets_tests.desk import Desk, build_desk
 from fks_assets_tests.trading.desks import DAY, store, walk
 
@@ -112,7 +113,7 @@ def said(result: dg.ExecuteInProcessResult) -> str:
 def test_each_day_every_strategy_gets_its_own_backtest_with_a_tear_sheet(
     home: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S1.5, F3: what is stored under a strategy's name is what that strategy gives, and no other."""
+    """S1.5, X5, F3: what is stored under a strategy's name is what it gives on the 30 days before, and no other."""
     stand_at(monkeypatch, f"{TODAY}T00:10")
     desk = desk_with(home, database_url, [])
     (btc,) = desk.settings.market_list()
@@ -121,7 +122,7 @@ def test_each_day_every_strategy_gets_its_own_backtest_with_a_tear_sheet(
     results = newest_results(desk.stores.database)
     for name in ("technical", "breakout"):
         subject = strategy_named(desk.stores.database, desk.settings, name)
-        alone = backtest(desk.stores, subject, [btc], H1, END - 365 * DAY, END)
+        alone = backtest(desk.stores, subject, [btc], H1, END - 30 * DAY, END)
         assert results[name].order_list_hash == alone.result.order_list_hash
         assert results[name].document["metrics"] == alone.performance.document()
         assert (results[name].parameters_hash, results[name].code_version) == (subject.parameters_hash, subject.code_version)
@@ -150,6 +151,43 @@ def test_the_days_looked_at_are_a_parameter(home: Path, database_url: str, monke
         assert result.document["metrics"]["days"] == days
     refused = run(desk, "backtest", config={"lookback_days": 0})
     assert not refused.success and "lookback_days must be at least 1, was 0" in said(refused)
+
+
+def test_a_person_tries_other_rules_and_parameters_beside_the_days_evidence(
+    home: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run configuration of the web UI takes what `fks backtest` takes as --rule and --set."""
+    stand_at(monkeypatch, f"{TODAY}T00:10")
+    desk = desk_with(home, database_url, [])
+    (btc,) = desk.settings.market_list()
+    config = {"rules": ["costs.slippage=0.0005", "initial_cash=50000"], "parameters": ["ema_fast=3"], "lookback_days": 40}
+    tried = desk.definitions.resolve_job_def("backtest").execute_in_process(
+        instance=desk.instance,
+        tags={"dagster/partition": f"{TODAY}|breakout"},
+        run_config={"ops": {"backtests": {"config": config}}},
+        raise_on_error=False,
+    )
+    assert tried.success
+    [event] = desk.events("backtests")
+    assert event.metadata["judged by it"].value is False
+    [result] = newest_results(desk.stores.database).values()
+    subject = strategy_named(desk.stores.database, desk.settings, "breakout", {"ema_fast": 3})
+    leg, book = rules_of_markets(desk.settings, [btc], {"costs.slippage": 0.0005, "initial_cash": 50_000})
+    alone = backtest(desk.stores, subject, [btc], H1, END - 40 * DAY, END, rules=leg, book=book)
+    assert result.document["metrics"] == alone.performance.document()
+    assert latest_inputs(desk.stores.database, "backtests", [f"{TODAY}|breakout"]) == {}, "the partition is not made from it"
+
+
+def test_a_past_day_says_that_the_settings_have_no_versions(
+    home: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_at(monkeypatch, "2026-03-14T00:10")
+    desk = desk_with(home, database_url, [])
+    for job, asset in (("parameters", "strategy_parameters"), ("backtest", "backtests")):
+        assert run(desk, job, scheduled=False).success
+        words = {event.metadata["not as it was"].value for event in desk.events(asset)}
+        assert all("with the parameters that the settings have today: only stored sets have versions" in each for each in words)
+        assert words
 
 
 def test_parameter_sets_of_one_strategy_are_backtested_side_by_side(
@@ -242,9 +280,9 @@ def test_what_fails_its_rules_is_switched_off_once_and_a_cheat_that_passes_them_
     assert len(read_notifications(database, ["strategy_disabled"])) == len(failing), "one message, however often it is judged"
     again = sorted(failing)[0]
     with database.transaction() as connection:
-        switch(connection, again, True, reason="I know why", by="Ada", at_ms=END)
+        switch_on(connection, settings, again, reason="I know why", by="Ada", at_ms=END - DAY, days=1)
     assert run(desk, "validation").success
-    assert len(read_notifications(database, ["strategy_disabled"])) == len(failing) + 1, "it was switched off anew"
+    assert len(read_notifications(database, ["strategy_disabled"])) == len(failing) + 1, "the word was over: switched off anew"
 
     (home / "own" / "always_buy.py").write_text(
         MODULE.format(cls="AlwaysBuy", name="always_buy", rule=RULES["knows_tomorrow"]), encoding="utf-8"

@@ -37,13 +37,20 @@ def _recipe(stores: Stores, warn: Callable[[str], None]) -> Recipe:
     """Return the recipe with the sets in force as they are now: what changes while the run goes on is for the next one."""
     from fks_assets.assets.analysis.presentation import signal_metadata
     from fks_assets.assets.analysis.write import signal_tables
-    from fks_assets.assets.trading.in_force import read_in_force
+    from fks_assets.assets.trading.in_force import read_in_force, tell_unusable
+    from fks_assets.quant.strategies.registry import strategy_faults
 
     now = read_in_force(stores.database, stores.settings)
     for name, error in now.unusable.items():
         warn(f"parameter set {name} gives no signals: {error}")
+    for fault in strategy_faults():
+        if not any(str(fault) in str(error) for error in now.unusable.values()):
+            warn(f"{fault}; it is left out")
+    if now.unusable:
+        with stores.database.transaction() as connection:
+            tell_unusable(connection, now.unusable)
     if not now.subjects:
-        raise InvalidInput(f"no parameter set can be used, of {', '.join(now.unusable)}: `fks strategies set` mends one")
+        raise InvalidInput(f"no parameter set can be used, of {', '.join(now.unusable)}: `fks strategies` says why")
     lookback = max(subject.strategy.lookback_rows for subject in now.subjects.values())
     compute = signal_tables({name: subject.strategy for name, subject in now.subjects.items()}, warn)
     return Recipe(lookback, compute, signal_metadata, now.settings_hash, now.inputs)

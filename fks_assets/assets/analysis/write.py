@@ -126,7 +126,7 @@ def signal_tables(
         for name, strategy in strategies.items():
             lent = {column: values.copy() for column, values in indicators.items()}
             try:
-                signals = strategy.evaluate(candles, lent, warm)
+                signals = Strategy.evaluate(strategy, candles, lent, warm)
                 tables[f"signals.{name}"] = signal_table(candles.open_time[before:], signals, before)
             except Exception as error:
                 if name not in broken:

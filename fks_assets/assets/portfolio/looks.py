@@ -72,6 +72,7 @@ _POSITION_COLUMNS = (
 def look_at_deals(context: "dg.AssetExecutionContext", floor: "Floor", stores: "Stores", name: str) -> AccountLook:
     """Decide on every new signal, once; what was decided stays."""
     from fks_assets.assets.portfolio.obstacles import desk_obstacles
+    from fks_assets.assets.trading.account_strategies import idle_shares
     from fks_assets.desk.deciding import decide_signals
     from fks_assets.desk.floor import account_timeframe
     from fks_assets.desk.recording import give_up_unexecuted
@@ -87,6 +88,8 @@ def look_at_deals(context: "dg.AssetExecutionContext", floor: "Floor", stores: "
             give_up_unexecuted(connection, account, rules, at_ms=floor.clock())
     heard, unreadable = read_signals(stores.candles, heads.for_exchange(account.exchange), timeframe)
     heard.sort(key=lambda each: each.signal.action)
+    for words in idle_shares(stores.database, stores.settings, name):
+        context.log.warning(words)
     decided = asyncio.run(decide_signals(floor, account, heard, desk_obstacles(floor)))
     decided.errors |= {place: str(error) for place, error in unreadable.items()}
     for (strategy, market), why in {**decided.errors, **decided.waiting}.items():
@@ -107,6 +110,7 @@ def look_at_deals(context: "dg.AssetExecutionContext", floor: "Floor", stores: "
 
 def look_at_orders(context: "dg.AssetExecutionContext", floor: "Floor", stores: "Stores", name: str) -> AccountLook:
     """Compare with the venue, guard what is held, send what is decided and not sent."""
+    from fks_assets.assets.portfolio.obstacles import desk_obstacles
     from fks_assets.desk.cycle import open_account
     from fks_assets.stores.ledger.orders import read_orders
 
@@ -115,7 +119,7 @@ def look_at_orders(context: "dg.AssetExecutionContext", floor: "Floor", stores: 
 
     async def trade() -> None:
         async with open_account(floor, name, holder=f"run {context.run.run_id}") as desk:
-            reconciled, entered = await desk.trade()
+            reconciled, entered = await desk.trade(desk_obstacles(floor))
             summary["reconciled"] = {"ok": reconciled.ok, "new trades": reconciled.trades, "unknown": reconciled.unknown}
             summary["entries"] = {str(each.deal.id): each.words for each in entered}
 

@@ -1,4 +1,4 @@
-"""What forbids new risk for a signal: its strategy, its market's data, halts, the account and its switches."""
+"""What forbids new risk: its strategy, its market's data, halts, the account and its switches."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from fks_assets.assets.trading.promotion import may_trade
-from fks_assets.desk.decide import Signal, obstacles_of
+from fks_assets.desk.decide import NewRisk, obstacles_of
 from fks_assets.desk.deciding import Obstacles
 from fks_assets.desk.floor import Floor
 from fks_assets.desk.switches import read_switches
@@ -17,17 +17,17 @@ from fks_assets.stores.market_checks import read_blocked
 
 
 def desk_obstacles(floor: Floor) -> Obstacles:
-    """Return the question that the risk gate of this desk asks of every BUY, in the transaction of the decision."""
+    """Return the question that this desk asks of every BUY when it is decided, and again when its entry is sent."""
 
-    def ask(connection: sa.Connection, account: Account, signal: Signal) -> Sequence[str]:
-        allowed, why = may_trade(connection, floor.settings, signal.strategy)
-        judged = replace(signal.market, exchange=floor.settings.exchange)
-        blocked = read_blocked(connection, [judged], signal.timeframe).get(judged)
+    def ask(connection: sa.Connection, account: Account, risk: NewRisk) -> Sequence[str]:
+        allowed, why = may_trade(connection, floor.settings, risk.strategy, floor.clock())
+        judged = replace(risk.market, exchange=floor.settings.exchange)
+        blocked = read_blocked(connection, [judged], risk.timeframe).get(judged)
         named = [
             (HaltScope.DESK, ""),
             (HaltScope.ACCOUNT, account.name),
-            (HaltScope.STRATEGY, signal.strategy),
-            *((HaltScope.MARKET, key) for key in dict.fromkeys((signal.market.key, judged.key))),
+            (HaltScope.STRATEGY, risk.strategy),
+            *((HaltScope.MARKET, key) for key in dict.fromkeys((risk.market.key, judged.key))),
         ]
         halts = in_force(connection, named, account=account.name, at_ms=floor.clock())
         current = read_account(connection, account.name)

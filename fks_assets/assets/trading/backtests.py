@@ -1,4 +1,4 @@
-"""Daily at 00:10: every strategy in force by its own backtest over the days before, with a tear sheet."""
+"""Daily at 00:10: every strategy in force by its own backtest over the 30 days before (`[backtests]`), with a tear sheet."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,35 +14,39 @@ from fks_assets.assets.events import (
 )
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.assets.schedules import running_schedule
+from fks_assets.assets.trading.standard import standard_timeframe
 from fks_assets.clock import now_ms
 from fks_assets.errors import in_words
 from fks_assets.partitions import day_of, strategy_day_partitions, strategy_day_range
-from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 from fks_assets.stores.lineage import latest_inputs
 
 if TYPE_CHECKING:
-    from fks_assets.assets.trading.daily import DayOfStrategy, Period
+    from fks_assets.assets.trading.daily import DailyOrder, DayOfStrategy
 
 ASSET = "backtests"
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 def build_backtests(settings: Settings) -> ScheduledAsset:
     """Return the asset `backtests`, its job and its schedule."""
 
     class BacktestConfig(dg.Config):
-        """The days before the partition's day that are looked at, the candles, and the markets (all of the desk if empty).
+        """The days before the partition's day that are looked at, the candles, the markets (those of `[backtests]` if empty), and
+        `rules` and `parameters` as NAME=VALUE instead of the desk's and of each set's own.
 
-        With `optimize` better parameters are searched on the same days, in so many trials. They are shown and recorded; what is
-        in force stays as it is, until a person changes it with `fks strategies set`.
+        By a backtest on other settings than those of `[backtests]` nobody is judged: it is kept beside the day's. With `optimize`
+        better parameters are searched on the same days, in so many trials. They are shown and recorded; what is in force stays as
+        it is, until a person changes it with `fks strategies set`.
         """
 
-        lookback_days: int = 365
-        timeframe: str = usual_timeframe(settings.timeframes)
+        lookback_days: int = settings.backtests.days
+        timeframe: str = standard_timeframe(settings)
         markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
+        rules: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
+        parameters: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
         optimize: bool = False
         trials: int = 100
         objective: str = "sharpe"
@@ -52,15 +56,15 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
 
     @dg.asset(
         description=(
-            "Each strategy on all markets in one book, over the days before this one: trades, figures, equity beside that of "
-            "holding the same markets, and a tear sheet. Every parameter set in force has a backtest of its own."
+            "Each strategy on all markets of a quote coin in one book, over the days before this one: trades, figures, equity "
+            "beside that of holding the same markets, and a tear sheet. Every parameter set in force has a backtest of its own."
         ),
         group_name="trading",
         kinds={"python", "postgres"},
         owners=["team:research"],
         partitions_def=strategy_day_partitions(settings),
         deps=[
-            *(f"{prefix}_{usual_timeframe(settings.timeframes)}" for prefix in ("ohlcv", "indicators")),
+            *(f"{prefix}_{standard_timeframe(settings)}" for prefix in ("ohlcv", "indicators")),
             "market_rules",
             "strategy_parameters",
         ],
@@ -79,14 +83,14 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
 
         by_person = asked_by_a_person(context)
         with final_errors():
-            period = _period(stores, config)
+            order = _order(stores, config)
         recorded = latest_inputs(stores.database, ASSET, context.partition_keys)
         total, details, failures = 0, dict[str, str](), list[tuple[str, Exception]]()
         for key in context.partition_keys:
             day, strategy = key.split("|")
             with final_errors():
                 found = run_strategy_day(
-                    stores, reports, day, strategy, period, code_version=CODE_VERSION, run_id=context.run.run_id
+                    stores, reports, day, strategy, order, code_version=CODE_VERSION, run_id=context.run.run_id
                 )
             total += found.total
             for name, error in found.failures.items():
@@ -94,7 +98,7 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
                 failures.append((f"{day}|{name}", error))
                 details[f"{day}|{name}"] = in_words(error)
             for name, test in found.tests.items():
-                details[f"{day}|{name}"] = f"{test.performance.total_trades} trades"
+                details[f"{day}|{name}"] = f"{test.trades} trades"
             for name, error in found.not_searched.items():
                 context.log.warning(f"{day}: the parameters of {name} were not searched: {in_words(error)}")
             changed = key not in recorded or recorded[key].content_hash != found.content_hash
@@ -133,42 +137,63 @@ def build_backtests(settings: Settings) -> ScheduledAsset:
     return ScheduledAsset(backtests, job, schedule)
 
 
-def _period(stores: Stores, config: Any) -> "Period":
-    from fks_assets.assets.trading.daily import Period
-    from fks_assets.errors import InvalidInput
+def _order(stores: Stores, config: Any) -> "DailyOrder":
+    from fks_assets.assets.trading.daily import DailyOrder
+    from fks_assets.assets.trading.rule_options import assignments
+    from fks_assets.assets.trading.standard import BacktestPlan, standard_plan
     from fks_assets.quant.markets import parse_market
     from fks_assets.quant.optimisation import SearchRules, checked_workers
     from fks_assets.quant.timeframes import parse_timeframe
 
-    if config.lookback_days < 1:
-        raise InvalidInput(f"lookback_days must be at least 1, was {config.lookback_days}")
-    chosen = [parse_market(market) for market in config.markets] or stores.settings.market_list()
+    plan = BacktestPlan(
+        config.lookback_days,
+        parse_timeframe(config.timeframe),
+        tuple(parse_market(market) for market in config.markets) or standard_plan(stores.settings).markets,
+        assignments(config.rules, "rules"),
+        assignments(config.parameters, "parameters"),
+    )
+    plan.books(stores.settings)
     search = SearchRules(trials=config.trials, objective=config.objective, least_trades=config.least_trades, seed=config.seed)
     wanted = search if config.optimize else None
-    return Period(config.lookback_days, parse_timeframe(config.timeframe), chosen, wanted, checked_workers(config.workers))
+    return DailyOrder(plan, wanted, checked_workers(config.workers))
 
 
 def _metadata(stores: Stores, found: "DayOfStrategy") -> dict[str, Any]:
     from fks_assets.assets.market_data.presentation import exchange_badge
+    from fks_assets.assets.trading.in_force import settings_note
     from fks_assets.assets.trading.presentation import SHOWN, figure_text, picture_of
 
     metadata: dict[str, Any] = {}
-    rows = []
-    for name, test in found.tests.items():
-        page = found.reports[name]
-        metadata[f"equity of {name}"] = dg.MetadataValue.md(picture_of(test))
-        metadata[f"tear sheet of {name}"] = dg.MetadataValue.url(page.url) if page.url else dg.MetadataValue.path(str(page.path))
-        figures = {figure: figure_text(figure, getattr(test.performance, figure)) for figure in SHOWN}
-        rows.append(
-            {"parameter set": name, "version": test.subject.version, **figures, "orders": test.result.order_list_hash[:16]}
-        )
-    notes = [f"{name}: {note}" for name, test in found.tests.items() for note in test.notes]
+    rows, notes = [], []
+    for name, made in found.tests.items():
+        efficiency = found.evidence[name].efficiency
+        for book, test, saved in zip(made.books, made.tests, found.reports[name], strict=True):
+            shown = name if len(made.tests) == 1 else f"{name} in {book.quote}"
+            metadata[f"equity of {shown}"] = dg.MetadataValue.md(picture_of(test))
+            for what, file in (("tear sheet", saved.page), ("trades", saved.trades), ("equity curve", saved.equity)):
+                metadata[f"{what} of {shown}"] = (
+                    dg.MetadataValue.url(file.url) if file.url else dg.MetadataValue.path(str(file.path))
+                )
+            figures = {figure: figure_text(figure, getattr(test.performance, figure)) for figure in SHOWN}
+            rows.append(
+                {
+                    "parameter set": shown,
+                    "version": test.subject.version,
+                    **figures,
+                    "exits": len(test.result.trades),
+                    "out-of-sample efficiency": "not known" if efficiency is None else round(efficiency, 3),
+                    "orders": test.result.order_list_hash[:16],
+                }
+            )
+            notes += [f"{shown}: {note}" for note in test.notes]
     return {
         **metadata,
         "figures": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
-        "dagster/row_count": sum(len(test.result.trades) for test in found.tests.values()),
+        "dagster/row_count": sum(made.exits for made in found.tests.values()),
+        "judged by it": found.is_standard,
+        **settings_note(found.day, [made.subject for made in found.tests.values()]),
         "content hash": found.content_hash,
-        "partitions read": len({ref for test in found.tests.values() for ref in test.inputs}),
+        "partitions read": len({ref for made in found.tests.values() for ref in made.inputs}),
         "exchange": exchange_badge(stores),
         **_found_parameters(found),
         **({"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in notes))} if notes else {}),

@@ -1,6 +1,8 @@
 """What was decided on a day: the first signal stored for each candle, and from which code, parameters and candles it was made."""
 
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,8 +10,10 @@ import pyarrow as pa
 
 from fks_assets.assets.analysis.write import combined_hash
 from fks_assets.assets.trading.in_force import STRATEGIES
+from fks_assets.quant.backtest.rules import LegRules
 from fks_assets.quant.difference import Decision
 from fks_assets.quant.markets import Market
+from fks_assets.quant.strategies.base import SELL
 from fks_assets.quant.timeframes import Timeframe, month_of, month_window, months_between
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candles import PartitionId
@@ -17,14 +21,36 @@ from fks_assets.stores.canonical import KNOWN_AT, SUPERSEDED_AT, content_hash, t
 from fks_assets.stores.lineage import RecordedInputs, inputs_history
 
 MINUTE = 60_000
-# Signals are derived every 15 minutes; what comes later than two ticks after the close would be filled at another price.
-TIME_TO_DECIDE_MS = 30 * MINUTE
+# Signals are derived every 15 minutes. Where no account follows them, what has come within two ticks has been decided.
+UNFOLLOWED_MS = 30 * MINUTE
+NEVER = sys.maxsize
 MOMENTS_TRIED = 20
 
 
-def deadline_of(candle: int, timeframe: Timeframe) -> int:
-    """Return until when a decision at a candle can be followed: half an hour after its close."""
-    return candle + timeframe.milliseconds + TIME_TO_DECIDE_MS
+def deadline_of(candle: int, action: int, timeframe: Timeframe, legs: Sequence[LegRules], replaced_at: int) -> int:
+    """Return until when (UTC ms) what was said of a candle could be followed by accounts that trade it by the rules of `legs`.
+
+    That is as long as the desk itself takes it: a BUY until it is stale by the most patient of them, a SELL for ever, and neither
+    once the word of a later candle is there, at `replaced_at`. Without an account it is half an hour after the close.
+    """
+    closed, step = candle + timeframe.milliseconds, timeframe.milliseconds
+    if not legs:
+        return closed + UNFOLLOWED_MS
+    patience = math.inf if action == SELL else max(leg.signal_deadline(closed, step) for leg in legs)
+    return int(min(patience, replaced_at - 1))
+
+
+def replaced_times(words: Mapping[int, "FirstWord"], candles: Iterable[int]) -> dict[int, int]:
+    """Return by candle when (UTC ms) the first word of a later one was there, NEVER where there is none."""
+    later = sorted(words, reverse=True)
+    found: dict[int, int] = {}
+    place, first = 0, NEVER
+    for candle in sorted(candles, reverse=True):
+        while place < len(later) and later[place] > candle:
+            first = min(first, words[later[place]].known_at)
+            place += 1
+        found[candle] = first
+    return found
 
 
 @dataclass(frozen=True, slots=True)

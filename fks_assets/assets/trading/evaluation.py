@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fks_assets.assets.trading.in_force import strategies_in_force
+from fks_assets.assets.trading.in_force import strategies_in_force, unusable_words
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import in_words
 from fks_assets.ids import document_hash, stable_id
@@ -145,7 +145,7 @@ def _longer(stores: Stores, timeframe: Timeframe) -> Timeframe | None:
 def _heard(stores: Stores, at_ms: int | None) -> tuple[list[str], dict[str, str]]:
     """Return (the strategies in force that are switched on, why each other one is not heard)."""
     in_force, unusable = strategies_in_force(stores.database, stores.settings, at_ms)
-    silent = {name: f"its parameters cannot be used: {error}" for name, error in unusable.items()}
+    silent = {name: unusable_words(error) for name, error in unusable.items()}
     names = []
     with stores.database.transaction() as connection:
         for name in in_force:

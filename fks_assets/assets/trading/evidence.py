@@ -15,8 +15,12 @@ from fks_assets.quant.timeframes import month_window
 from fks_assets.quant.walk_forward import OutOfSample, Window, WindowOutcome, put_together
 from fks_assets.stores.database import Database
 from fks_assets.stores.lineage import InputRef
-from fks_assets.stores.searches import SearchRecord, WindowRecord, read_windows, search_of
+from fks_assets.stores.searches import SearchRecord, WindowRecord, count_other_windows, read_windows, search_of
 
+NOT_WALKED = (
+    "Out-of-sample efficiency: not known, as no walk-forward window of this code is recorded; `walk_forward_windows` makes one "
+    "a month, `--walk-forward` tests without recording."
+)
 OF_SEARCH = ("deflated_sharpe", "overfitting_probability", "parameter_stability")
 
 
@@ -25,12 +29,14 @@ class StrategyEvidence:
     """What is recorded of a strategy's code as it is: a search and the walk-forward windows, None where there is none.
 
     `search` is the newest one that found the parameters in force, then `search_in_force` is true, or else the newest one.
+    `windows_left_out` counts those that were searched in another way than `windows`.
     """
 
     search: SearchRecord | None
     search_in_force: bool
     windows: tuple[WindowRecord, ...]
     together: OutOfSample | None
+    windows_left_out: int = 0
 
     @property
     def efficiency(self) -> float | None:
@@ -51,15 +57,18 @@ class StrategyEvidence:
     @property
     def notes(self) -> list[str]:
         """What a reader of a backtest has to know of it, in sentences."""
-        document: Mapping[str, Any] = {} if self.search is None else self.search.document
-        found = []
+        searched = [searched_words(self.search.document)] if self.search is not None and self.search_in_force else []
+        return [self.out_of_sample_note, *searched]
+
+    @property
+    def out_of_sample_note(self) -> str:
+        """What searching earned out of sample, in words, also where it is not known."""
         if self.together is not None:
-            found.append(out_of_sample_words(self.together, f"{self.windows[0].month} to {self.windows[-1].month}"))
-        elif document.get("walk_forward") is not None:
-            found.append(walked_words(document["walk_forward"]))
-        if self.search_in_force:
-            found.append(searched_words(document))
-        return found
+            words = out_of_sample_words(self.together, f"{self.windows[0].month} to {self.windows[-1].month}")
+            others = f" {self.windows_left_out:,} windows that were searched in another way do not count."
+            return words + (others if self.windows_left_out else "")
+        walked = None if self.search is None else self.search.document.get("walk_forward")
+        return NOT_WALKED if walked is None else walked_words(walked)
 
     def document(self) -> dict[str, Any]:
         """Return the figures for a JSON document."""
@@ -70,6 +79,7 @@ class StrategyEvidence:
             "search_in_force": self.search_in_force,
             "out_of_sample_efficiency": self.efficiency,
             "walk_forward_windows": len(self.windows),
+            "walk_forward_windows_left_out": self.windows_left_out,
         }
 
 
@@ -83,7 +93,8 @@ def evidence_for(source: Database | sa.Connection, subject: StrategyInForce) -> 
     in_force = found is not None and found.parameters_hash == subject.parameters_hash
     windows = tuple(read_windows(source, subject.strategy.name, code))
     together = together_of(subject, windows) if windows else None
-    return StrategyEvidence(found, in_force, windows, together)
+    others = count_other_windows(source, subject.strategy.name, code, windows[0].settings_hash) if windows else 0
+    return StrategyEvidence(found, in_force, windows, together, others)
 
 
 def together_of(subject: StrategyInForce, windows: tuple[WindowRecord, ...]) -> OutOfSample:

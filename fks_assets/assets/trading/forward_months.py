@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fks_assets.assets.trading.backtest_run import DESK_RULES
 from fks_assets.assets.trading.evidence import together_of
 from fks_assets.assets.trading.in_force import OF_THE_SETTINGS, StrategyInForce
 from fks_assets.assets.trading.search_run import Ground, ground_of
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso
 from fks_assets.errors import InsufficientData
 from fks_assets.ids import document_hash, stable_id
-from fks_assets.quant.backtest.rules import BookRules
+from fks_assets.quant.backtest.rules import BookRules, LegRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.optimisation import Found, SearchRules
 from fks_assets.quant.search_trials import Stretch
@@ -27,24 +26,33 @@ ASSET = "walk_forward"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How every window is searched: the days before the month, the candles, the markets, the search."""
+    """How every window is searched: the days before the month, the candles, the markets, how they are traded, the search.
+
+    One that is `standard` is searched as the schedule does it, on the markets that the desk has then.
+    """
 
     in_days: int
     timeframe: Timeframe
     markets: Sequence[Market]
+    rules: LegRules
+    book: BookRules
     search: SearchRules
     workers: int = 1
+    standard: bool = False
 
     @property
     def settings_hash(self) -> str:
-        """One id for all that decides what a window gives, but for candles and code."""
+        """One id for all that decides what a window gives, but for candles and code, and of a standard one the markets.
+
+        A desk that gets another market goes on with the same windows.
+        """
         return stable_id(
             str(self.in_days),
             self.timeframe.name,
-            *(market.key for market in self.markets),
+            *(["every market"] if self.standard else [market.key for market in self.markets]),
             self.search.model_dump_json(),
-            DESK_RULES.model_dump_json(),
-            BookRules().model_dump_json(),
+            self.rules.model_dump_json(),
+            self.book.model_dump_json(),
         )
 
 
@@ -79,7 +87,17 @@ def run_month(stores: Stores, strategy: str, month: str, plan: Plan, *, code_ver
     subject = StrategyInForce(strategy, create_strategy(strategy, stores.settings.strategies.get(strategy)), OF_THE_SETTINGS)
     outside = Stretch(*month_window(month))
     inside = Stretch(outside.start_ms - plan.in_days * MILLISECONDS_PER_DAY, outside.start_ms)
-    ground = ground_of(stores, subject, plan.markets, plan.timeframe, inside.start_ms, outside.end_ms, skip_missing=True)
+    ground = ground_of(
+        stores,
+        subject,
+        plan.markets,
+        plan.timeframe,
+        inside.start_ms,
+        outside.end_ms,
+        rules=plan.rules,
+        book=plan.book,
+        skip_missing=True,
+    )
     for late_ms, what, wanted in (
         (ground.stretch.start_ms - inside.start_ms, f"begin at {iso(ground.stretch.start_ms)}", iso(inside.start_ms)),
         (outside.end_ms - ground.stretch.end_ms, f"end at {iso(ground.stretch.end_ms)}", iso(outside.end_ms)),
@@ -92,7 +110,7 @@ def run_month(stores: Stores, strategy: str, month: str, plan: Plan, *, code_ver
     outcome, found = run_window(
         ground.space, ground.markets, Window(inside, outside), ground.terms, plan.search, workers=plan.workers
     )
-    document = {**ground.document(), **_outcome_document(outcome, found), "in_days": plan.in_days}
+    document = {**ground.document(), **_outcome_document(outcome, found), "in_days": plan.in_days, "standard": plan.standard}
     with stores.database.transaction() as connection:
         record_window(
             connection,
@@ -121,7 +139,7 @@ def run_month(stores: Stores, strategy: str, month: str, plan: Plan, *, code_ver
                 )
             ],
         )
-        windows = tuple(read_windows(connection, strategy, subject.code_version))
+        windows = tuple(read_windows(connection, strategy, subject.code_version, plan.settings_hash))
     return MonthOfStrategy(month, ground, outcome, found, document, together_of(subject, windows), windows)
 
 

@@ -1,7 +1,7 @@
 """Which strategies the desk runs with which parameters: those of its settings, and the stored parameter sets."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,29 +11,51 @@ from fks_assets.errors import InvalidInput
 from fks_assets.ids import stable_id
 from fks_assets.quant.strategies.base import Strategy
 from fks_assets.quant.strategies.code_version import code_version
-from fks_assets.quant.strategies.registry import create_strategy, known_strategies, settings_hash
+from fks_assets.quant.strategies.registry import create_strategy, known_strategies, settings_hash, unknown_strategy
 from fks_assets.settings import Settings
 from fks_assets.stores.database import Database
 from fks_assets.stores.lineage import InputRef
-from fks_assets.stores.strategies import read_parameters
+from fks_assets.stores.notifications import notify
+from fks_assets.stores.strategies import ParameterSet, read_parameters
 
 OF_THE_SETTINGS = 0
+NOT_JUDGED = "strategy_not_judged"
 PARAMETER_SETS = "parameter_sets"
 STRATEGIES = "strategies"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StrategyInForce:
-    """A strategy under the name of its parameter set. `version` counts the changes of the set; 0: as the settings say."""
+    """A strategy under the name of its parameter set. `version` counts the changes of the set; 0: as the settings say.
+
+    `of_the_set` are the parameters of that version where these are others, tried beside it.
+    """
 
     name: str
     strategy: Strategy[Any]
     version: int = OF_THE_SETTINGS
+    of_the_set: Mapping[str, Any] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Every parameter by name, as JSON can hold it."""
         return self.strategy.parameters.model_dump(mode="json")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The parameters that are not those of the set, by name."""
+        usual = self.parameters if self.of_the_set is None else self.of_the_set
+        return {name: value for name, value in self.parameters.items() if name not in usual or usual[name] != value}
+
+    @property
+    def version_words(self) -> str:
+        """Which version of the set it is, and what differs from it: `version 3 with changes: ema_fast=3`."""
+        changed = ", ".join(f"{name}={value}" for name, value in self.changes.items())
+        return f"version {self.version or 'of the settings'}{f' with changes: {changed}' if changed else ''}"
+
+    def with_strategy(self, strategy: Strategy[Any]) -> "StrategyInForce":
+        """Return the same set with other parameters, which are not in force and say so."""
+        return replace(self, strategy=strategy, of_the_set=self.parameters if self.of_the_set is None else self.of_the_set)
 
     @property
     def parameters_hash(self) -> str:
@@ -50,20 +72,35 @@ class StrategyInForce:
             "strategy": self.strategy.name,
             "version": self.version,
             "parameters": self.parameters,
+            "changes": self.changes,
             "parameters_hash": self.parameters_hash,
             "code_version": self.code_version,
         }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stated:
+    """What the settings or the stored sets say of a name: whose parameters it has, which, and the version."""
+
+    strategy: str
+    parameters: Mapping[str, Any]
+    version: int = OF_THE_SETTINGS
+
+    @property
+    def is_of_the_settings(self) -> bool:
+        return self.version == OF_THE_SETTINGS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InForce:
     """What the desk runs, read at one moment: `subjects` by name, those of the settings first; `unusable`: why a set cannot be
-    used; `versions`: the newest version of every stored set, of unusable and removed ones too.
+    used; `versions`: the newest version of every stored set, of unusable and removed ones too; `stated`: what each name says.
     """
 
     subjects: dict[str, StrategyInForce]
     unusable: dict[str, InvalidInput]
     versions: dict[str, int]
+    stated: dict[str, Stated]
 
     @property
     def settings_hash(self) -> str:
@@ -97,10 +134,22 @@ def parameters_hash(strategy: Strategy[Any]) -> str:
     return stable_id(strategy.name, strategy.parameters.model_dump_json())
 
 
+def stated_strategies(settings: Settings, stored: Mapping[str, ParameterSet]) -> dict[str, Stated]:
+    """Return what is said of each name, whether it can be used or not; those of the settings first. No strategy is loaded for it.
+
+    A stored set goes before the settings of the same name, until it is removed.
+    """
+    said = {name: Stated(name, parameters) for name, parameters in settings.strategies.items()}
+    for name, kept in stored.items():
+        if not kept.removed:
+            said[name] = Stated(kept.strategy, kept.parameters, kept.version)
+    return said
+
+
 def strategies_in_force(
     source: Database | sa.Connection, settings: Settings, at_ms: int | None = None
 ) -> tuple[dict[str, StrategyInForce], dict[str, InvalidInput]]:
-    """Return (strategies by name, why a stored set cannot be used); see `read_in_force`."""
+    """Return (strategies by name, why a set cannot be used); see `read_in_force`."""
     found = read_in_force(source, settings, at_ms)
     return found.subjects, found.unusable
 
@@ -108,22 +157,20 @@ def strategies_in_force(
 def read_in_force(source: Database | sa.Connection, settings: Settings, at_ms: int | None = None) -> InForce:
     """Return what is in force, or what was at a time, from one look at the stored sets: whatever changes later is not in it.
 
-    A stored set goes before the settings of the same name, until it is removed. A set that its strategy no longer takes, because
-    the code changed, stops no other one.
+    A set that its strategy does not take, because a value is wrong or the code changed, and one whose strategy cannot be loaded,
+    stop no other one.
     """
     stored = read_parameters(source, at_ms)
     found: dict[str, StrategyInForce] = {}
     unusable: dict[str, InvalidInput] = {}
-    for name in dict.fromkeys((*settings.strategies, *stored)):
-        kept = stored.get(name)
+    stated = stated_strategies(settings, stored)
+    for name, said in stated.items():
         try:
-            if kept is not None and not kept.removed:
-                found[name] = StrategyInForce(name, create_strategy(kept.strategy, kept.parameters), kept.version)
-            elif name in settings.strategies:
-                found[name] = StrategyInForce(name, create_strategy(name, settings.strategies[name]))
+            found[name] = StrategyInForce(name, create_strategy(said.strategy, said.parameters), said.version)
         except InvalidInput as error:
-            unusable[name] = error
-    return InForce(found, unusable, {name: kept.version for name, kept in stored.items()})
+            where = f" ([strategies.{name}] of the settings)" if said.is_of_the_settings else ""
+            unusable[name] = InvalidInput(f"{error}{where}")
+    return InForce(found, unusable, {name: kept.version for name, kept in stored.items()}, stated)
 
 
 def strategy_named(
@@ -131,21 +178,55 @@ def strategy_named(
 ) -> StrategyInForce:
     """Return the strategy in force under a name, or any known strategy with its defaults, changed by `overrides`.
 
-    Raises InvalidInput for an unknown name, one that lists the known ones, and for bad parameters.
+    One that cannot be used as it stands is made from what it says and the overrides. Raises InvalidInput for an unknown name, one
+    that lists the known ones, and for bad parameters.
     """
-    in_force, unusable = strategies_in_force(source, settings)
-    if name in unusable and not overrides:
-        raise unusable[name]
-    chosen = in_force.get(name)
-    if chosen is None:
-        known = known_strategies()
-        if name not in known:
-            raise InvalidInput(f"Unknown strategy: {name!r}; known: {', '.join(dict.fromkeys((*in_force, *known)))}")
-        return StrategyInForce(name, create_strategy(name, overrides))
-    if not overrides:
-        return chosen
-    changed = create_strategy(chosen.strategy.name, {**chosen.strategy.parameters.model_dump(), **overrides})
-    return StrategyInForce(name, changed, chosen.version)
+    found = read_in_force(source, settings)
+    chosen = found.subjects.get(name)
+    if chosen is not None:
+        if not overrides:
+            return chosen
+        values = {**chosen.strategy.parameters.model_dump(), **overrides}
+        return chosen.with_strategy(create_strategy(chosen.strategy.name, values))
+    if name in found.unusable:
+        if not overrides:
+            raise found.unusable[name]
+        said = found.stated[name]
+        made = create_strategy(said.strategy, {**said.parameters, **overrides})
+        return StrategyInForce(name, made, said.version, said.parameters)
+    if name not in known_strategies():
+        raise unknown_strategy(name, dict.fromkeys((*found.subjects, *known_strategies())))
+    return StrategyInForce(name, create_strategy(name, overrides), of_the_set=_defaults(name))
+
+
+def _defaults(name: str) -> Mapping[str, Any]:
+    try:
+        return create_strategy(name).parameters.model_dump(mode="json")
+    except InvalidInput:
+        # Not every strategy can do without values.
+        return {}
+
+
+def unusable_words(error: InvalidInput) -> str:
+    """Return in one line that a set cannot be used, and why."""
+    return f"it cannot be used: {error}"
+
+
+def tell_unusable(connection: sa.Connection, unusable: Mapping[str, InvalidInput]) -> None:
+    """Tell people, in the caller's transaction, once of each reason for which a set cannot be used."""
+    for name, error in unusable.items():
+        words = unusable_words(error)
+        message = f"strategy {name} gives no signals and opens nothing, and what it holds is guarded by its stops alone: {words}"
+        notify(connection, NOT_JUDGED, "WARN", message, f"{NOT_JUDGED}:{name}:{words}")
+
+
+def settings_note(day: str, subjects: Iterable[StrategyInForce]) -> dict[str, str]:
+    """Return what a reader of a past day has to know of it: parameters of the settings have no versions; empty for today."""
+    named = [subject.name for subject in subjects if subject.version == OF_THE_SETTINGS]
+    if not named or moment_of(day) is None:
+        return {}
+    words = "with the parameters that the settings have today: only stored sets have versions"
+    return {"not as it was": f"{', '.join(named)} {words}"}
 
 
 def moment_of(day: str) -> int | None:

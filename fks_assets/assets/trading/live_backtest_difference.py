@@ -24,14 +24,14 @@ from fks_assets.settings import Settings
 from fks_assets.stores.lineage import RecordedInputs, latest_inputs, record_many
 
 if TYPE_CHECKING:
-    from fks_assets.assets.trading.difference import DayOfSet
+    from fks_assets.assets.trading.day_of_set import DayOfSet
     from fks_assets.quant.markets import Market
     from fks_assets.quant.timeframes import Timeframe
 
 ASSET = "live_backtest_difference"
 CHECK = "every_difference_has_a_cause"
 KIND = "unexplained_difference"
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 SHOWN = 200
 
 
@@ -47,9 +47,10 @@ def build_live_backtest_difference(settings: Settings) -> ScheduledAsset:
     @dg.asset(
         description=(
             "Every decision and trade of the day beside what a backtest of the stored candles says of it. A decision is the "
-            "first signal that was stored for a candle in time to be followed. Each difference has one cause: the candles were "
-            "restated or came late, the fill or the fee was another, the code or the parameters have changed; one without a "
-            "cause is a failure, and a person is told. A day is compared with the parameter sets in force when it ended."
+            "first signal that was stored for a candle in time to be followed; each account is held against it by its own rules "
+            "and costs, also where it has entered nothing. Each difference has one cause: the candles were restated or came "
+            "late, the fill or the fee was another, the code or the parameters have changed; one without a cause is a failure, "
+            "and a person is told. A day is compared with the parameter sets in force when it ended."
         ),
         group_name="trading",
         kinds={"python", "postgres"},
@@ -117,11 +118,12 @@ def build_live_backtest_difference(settings: Settings) -> ScheduledAsset:
         "differences_schedule",
         job,
         "30 0 * * *",
-        "Requests one run over every strategy for the day before the one on which it ticks.",
+        "Requests one run over every strategy for the day before, and for the one before that, which is completed by then.",
     )
     def schedule() -> dg.RunRequest:
         day = day_before(day_of(now_ms()))
-        return dg.RunRequest(run_key=f"{ASSET}:{day}", tags=strategy_day_range(day))
+        first = max(day_before(day), f"{settings.first_month}-01")
+        return dg.RunRequest(run_key=f"{ASSET}:{day}", tags=strategy_day_range(min(first, day), day))
 
     return ScheduledAsset(live_backtest_difference, job, schedule)
 

@@ -1,8 +1,11 @@
 """How a backtest is shown to people: the tear sheet, a picture, and a table of figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from fks_assets.assets.trading.backtest_run import Backtest
+import numpy as np
+
+from fks_assets.assets.trading.backtest_run import Backtest, BookBacktest
 from fks_assets.clock import iso
 from fks_assets.quant.charts import markdown_image
 from fks_assets.quant.markets import parse_market
@@ -29,43 +32,64 @@ SHOWN = (
 )
 
 
-def title_of(test: Backtest) -> str:
-    """Return the heading of a backtest: strategy, markets and timeframe."""
+def title_of(test: BookBacktest) -> str:
+    """Return the heading of a backtest: what was tested, markets and timeframe."""
     markets = test.result.markets
     named = markets[0] if len(markets) == 1 else f"{len(markets)} markets"
-    return f"{test.subject.name} on {named}, {test.timeframe}"
+    return f"{test.name} on {named}, {test.timeframe}"
 
 
-def html_of(test: Backtest, known: Sequence[str] = ()) -> str:
-    """Return the tear sheet of a backtest; `known` are sentences about its strategy that stand before its own notes."""
-    simulated = any(parse_market(market).exchange == "simulated" for market in test.result.markets)
+def html_of(
+    test: Backtest,
+    known: Sequence[str] = (),
+    pictures: Sequence[tuple[str, str, str]] = (),
+    *,
+    title: str | None = None,
+    files: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return the tear sheet of a backtest; `known` are sentences about its strategy that stand before its own notes, `pictures`
+    and `files` those of the tear sheet. It is headed `title_of` if no other title is given.
+    """
     return tear_sheet_html(
-        TearSheet(
-            title=title_of(test),
+        sheet_of(
+            test,
+            title=title,
             subtitle=f"Backtest of {test.subject.strategy.name}, {', '.join(test.result.markets)}",
-            badge=SIMULATED if simulated else None,
-            time=test.time,
-            equity=test.equity,
-            currency=parse_market(test.result.markets[0]).quote,
-            exposure=test.exposure,
-            trades=test.result.trades,
-            hold=test.hold,
-            candles=test.candles[test.result.markets[0]],
-            markets=test.result.markets,
-            strategies=test.result.strategies,
             rules=_rules(test),
             provenance=_provenance(test),
             notes=[*known, *test.notes],
+            pictures=pictures,
+            files=files,
         )
     )
 
 
-def picture_of(test: Backtest) -> str:
+def sheet_of(test: BookBacktest, *, title: str | None = None, **told: Any) -> TearSheet:
+    """Return the tear sheet of a book, with the candles of the market that was traded most; `told` are its words and pictures."""
+    markets, traded = test.result.markets, test.result.trades.market
+    shown = int(np.bincount(traded, minlength=len(markets)).argmax())
+    return TearSheet(
+        title=title or title_of(test),
+        badge=SIMULATED if test.is_simulated else None,
+        time=test.time,
+        equity=test.equity,
+        currency=parse_market(markets[0]).quote,
+        exposure=test.exposure,
+        trades=test.result.trades,
+        hold=test.hold,
+        candles=test.candles[markets[shown]],
+        candles_market=shown,
+        markets=markets,
+        strategies=test.result.strategies,
+        **told,
+    )
+
+
+def picture_of(test: BookBacktest) -> str:
     """Return Markdown with the equity curve above its drawdown, beside holding."""
-    simulated = parse_market(test.result.markets[0]).exchange == "simulated"
     title = title_of(test)
     svg = equity_picture(
-        Curve("Strategy", test.time, test.equity), test.hold, title=title, badge=SIMULATED if simulated else None
+        Curve("Strategy", test.time, test.equity), test.hold, title=title, badge=SIMULATED if test.is_simulated else None
     )
     return markdown_image(svg, title)
 
@@ -84,7 +108,12 @@ def figure_text(name: str, value: float | None) -> str:
 
 def _rules(test: Backtest) -> list[tuple[str, str]]:
     own = {**test.subject.parameters, **test.rules.model_dump(mode="json"), **test.book.model_dump(mode="json")}
-    return [(name.replace("_", " "), _words(value)) for name, value in own.items() if value not in (None, [], {})]
+    return [*rule_words(own), ("fees charged", test.fee_words)]
+
+
+def rule_words(rules: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values in words, those that say something."""
+    return [(name.replace("_", " "), _words(value)) for name, value in rules.items() if value not in (None, [], {})]
 
 
 def _words(value: object) -> str:
@@ -98,7 +127,7 @@ def _words(value: object) -> str:
 def _provenance(test: Backtest) -> list[tuple[str, str]]:
     return [
         ("Candles", f"{iso(test.start_ms)} to {iso(test.end_ms)}"),
-        ("Parameter set", f"{test.subject.name}, version {test.subject.version or 'of the settings'}"),
+        ("Parameter set", f"{test.subject.name}, {test.subject.version_words}"),
         ("Parameters", test.subject.parameters_hash),
         ("Code version", test.subject.code_version),
         ("Inputs", f"{test.inputs_hash} ({len(test.inputs)} partitions)"),

@@ -4,27 +4,41 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from fks_assets.assets.trading.in_force import StrategyInForce, strategies_in_force
+from fks_assets.assets.trading.in_force import StrategyInForce, strategies_in_force, unusable_words
+from fks_assets.assets.trading.judging import counts_until
 from fks_assets.assets.trading.series import read_series
+from fks_assets.assets.trading.standard import standard_plan
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso, now_ms
-from fks_assets.errors import InsufficientData
+from fks_assets.errors import InsufficientData, InvalidInput
 from fks_assets.quant.markets import Market
 from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
-from fks_assets.stores.strategy_records import StoredCertificate, certificate_of, read_states, record_certificate
+from fks_assets.stores.strategy_records import (
+    StoredCertificate,
+    StrategyState,
+    Word,
+    certificate_of,
+    read_states,
+    record_certificate,
+    switch,
+)
+from fks_assets.stores.verdicts import StoredVerdict, counting_verdict, newest_verdict
 
 MARKETS_TRIED = 3
 
 
-def may_trade(connection: sa.Connection, settings: Settings, name: str) -> tuple[bool, str]:
-    """Return (whether the strategy of this name may trade, on paper or live, and why not).
+def may_trade(connection: sa.Connection, settings: Settings, name: str, at_ms: int | None = None) -> tuple[bool, str]:
+    """Return (whether the strategy of this name may trade, on paper or live, now or at a time (UTC ms), and why or why not).
 
-    It must be in force, switched on, and hold a certificate for the code that this process runs and the parameters in force.
+    It must be in force, switched on, and hold a certificate for the code that this process runs and the parameters in force. Of
+    these, its newest verdict by the desk's standard backtest must have passed and be no older than `backtests.valid_days`, or a
+    person's word must stand.
     """
+    at = now_ms() if at_ms is None else at_ms
     in_force, unusable = strategies_in_force(connection, settings)
     if name in unusable:
-        return False, f"strategy {name}: its parameters cannot be used: {unusable[name]}"
+        return False, f"strategy {name}: {unusable_words(unusable[name])}"
     subject = in_force.get(name)
     if subject is None:
         return False, f"strategy {name!r} is not in force; in force are {', '.join(in_force)}"
@@ -36,7 +50,59 @@ def may_trade(connection: sa.Connection, settings: Settings, name: str) -> tuple
         return False, f"strategy {name} has no certificate for code {subject.code_version} with its parameters"
     if not held.passed:
         return False, f"strategy {name} has no certificate that passed: {why_not(held)}"
-    return True, f"strategy {name} is switched on and certified since {iso(held.issued_at)}"
+    if state is not None and state.word is not None and state.holds(subject.code_version, subject.parameters_hash, at):
+        return True, f"strategy {name} was switched on by {state.changed_by} until {iso(state.word.until)}: {state.reason}"
+    return _by_verdict(connection, settings, subject, at)
+
+
+def verdict_that_counts(connection: sa.Connection, settings: Settings, subject: StrategyInForce) -> StoredVerdict | None:
+    """Return the newest verdict of the code and parameters in force by the desk's standard backtest; None without any."""
+    standard = standard_plan(settings).settings_hash(settings)
+    return counting_verdict(connection, subject.name, subject.code_version, subject.parameters_hash, standard)
+
+
+def _by_verdict(connection: sa.Connection, settings: Settings, subject: StrategyInForce, at: int) -> tuple[bool, str]:
+    name, verdict = subject.name, verdict_that_counts(connection, settings, subject)
+    newest = newest_verdict(connection, name)
+    since = "" if newest is None or newest.judged else f"; {newest.day}: {newest.reason}"
+    if verdict is None:
+        words = "of its code and parameters by the standard backtest" if newest else "yet"
+        return False, f"strategy {name} has no verdict {words}{since}: `fks run backtest`, then `fks run validation` make one"
+    if not verdict.passed:
+        return False, f"strategy {name} failed by its backtest of {verdict.day}: {verdict.reason}"
+    if at >= counts_until(verdict.day, settings.backtests):
+        days = settings.backtests.valid_days
+        return False, f"strategy {name} has no verdict since {verdict.day}, and one counts for {days} more days{since}"
+    return True, f"strategy {name} is certified and passed by its backtest of {verdict.day}"
+
+
+def switch_on(
+    connection: sa.Connection,
+    settings: Settings,
+    name: str,
+    *,
+    reason: str,
+    by: str,
+    at_ms: int,
+    days: int | None = None,
+) -> StrategyState:
+    """Note in the caller's transaction that a person wants a strategy to trade as it is now, and return its new state.
+
+    Until so many days are over (`backtests.enabled_days` if not given) validation does not switch it off. The word is of the code
+    and the parameters in force: others need a verdict or a word of their own. Raises InvalidInput for a name that is not in
+    force, parameters that cannot be used, and without a reason or a person.
+    """
+    in_force, unusable = strategies_in_force(connection, settings)
+    if name in unusable:
+        raise InvalidInput(f"strategy {name}: {unusable_words(unusable[name])}")
+    if name not in in_force:
+        raise InvalidInput(f"strategy {name!r} is not in force; in force are {', '.join(in_force)}")
+    subject = in_force[name]
+    until = at_ms + (settings.backtests.enabled_days if days is None else days) * MILLISECONDS_PER_DAY
+    word = Word(until, subject.code_version, subject.parameters_hash)
+    state = switch(connection, name, True, reason=reason, by=by, at_ms=at_ms, word=word)
+    assert state is not None
+    return state
 
 
 def held_certificate(connection: sa.Connection, subject: StrategyInForce) -> StoredCertificate | None:

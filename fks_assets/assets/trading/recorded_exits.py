@@ -85,6 +85,7 @@ def _exit(deal: _Held, sells: Collection[int]) -> RecordedExit | None:
             if fill.leg == "exit":
                 _add(trade, fill)
         guards = [fill for fill in later if fill.leg in ("stop", "target")]
+        trade.wanted -= sum(float(fill.quantity) for fill in guards) if trade.quantity else 0.0
         if trade.quantity or (not guards and not first.by_a_person):
             return RecordedExit(trade, first.candle)
         if guards:

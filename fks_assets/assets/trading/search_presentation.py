@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fks_assets.assets.trading.evidence import outcome_of
+from fks_assets.assets.trading.in_force import StrategyInForce
 from fks_assets.assets.trading.search_run import Searched
 from fks_assets.quant.charts import markdown_image
 from fks_assets.quant.performance_charts import Curve, equity_picture
@@ -92,11 +93,15 @@ def apply_command(searched: Searched, name: str | None = None) -> str:
     """Return the command by which a person stores the parameters found; a dash where there are none."""
     if searched.best is None:
         return "–"
-    set_name = name or searched.ground.subject.name
-    own = searched.ground.subject.strategy.name
-    of = [] if set_name == own else ["--strategy", own]
-    values = [f"{key}={_toml(value)}" for key, value in searched.best.parameters.items()]
-    return shlex.join(["fks", "strategies", "set", set_name, *values, *of, "--by", "YOU"])
+    return set_command(searched.best, name or searched.ground.subject.name)
+
+
+def set_command(subject: StrategyInForce, name: str) -> str:
+    """Return the command by which a person stores a strategy's parameters under the name of a set."""
+    own = subject.strategy.name
+    of = [] if name == own else ["--strategy", own]
+    values = [f"{key}={_toml(value)}" for key, value in subject.parameters.items()]
+    return shlex.join(["fks", "strategies", "set", name, *values, *of, "--by", "YOU"])
 
 
 def in_short(values: Mapping[str, Any]) -> str:

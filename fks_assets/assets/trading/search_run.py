@@ -6,15 +6,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fks_assets.assets.trading.backtest_run import DESK_RULES, hash_of_inputs, read_period
+from fks_assets.assets.trading.backtest_run import hash_of_inputs, market_series, read_period
 from fks_assets.assets.trading.in_force import StrategyInForce
 from fks_assets.assets.trading.series import SeriesRead
+from fks_assets.assets.trading.standard import rules_of_markets
 from fks_assets.clock import iso
 from fks_assets.ids import document_hash
-from fks_assets.quant.backtest.book import MarketSeries
 from fks_assets.quant.backtest.rules import BookRules, LegRules
 from fks_assets.quant.markets import Market
 from fks_assets.quant.optimisation import Found, SearchRules, Told, search
+from fks_assets.quant.performance_overfitting import shortest_backtest_years
 from fks_assets.quant.search_evidence import Evidence, evidence_of
 from fks_assets.quant.search_space import SearchSpace, search_space
 from fks_assets.quant.search_trials import SearchedMarket, Stretch, Terms
@@ -85,6 +86,7 @@ class Searched:
             **{state: found.count(state) for state in ("complete", "pruned", "unfit")},
             "exhausted": found.exhausted,
             "fold_starts": [iso(fold.start_ms) for fold in found.folds],
+            "shortest_backtest_years": shortest_backtest_years(len(found.trials)),
             **found.space.document(),
             "best": None
             if best is None or self.best is None
@@ -107,15 +109,17 @@ def ground_of(
     end_ms: int,
     *,
     hold: Collection[str] = (),
-    rules: LegRules = DESK_RULES,
+    rules: LegRules | None = None,
     book: BookRules | None = None,
     skip_missing: bool = False,
 ) -> Ground:
     """Return what a search of a strategy in a period is made on; parameters in `hold` keep their values.
 
-    Enough history is read for the longest of the strategies that may be tried. Raises InvalidInput and InsufficientData as
-    `backtest` does, and InvalidInput when no parameter is left to search.
+    Rules that are not given are those of the settings. Enough history is read for the longest of the strategies that may be
+    tried. Raises InvalidInput and InsufficientData as `backtest` does, and InvalidInput when no parameter is left to search.
     """
+    usual_rules, usual_book = rules_of_markets(stores.settings, markets)
+    rules, book = rules or usual_rules, book or usual_book
     space = search_space(subject.strategy, hold)
     lookback = max(space.longest_lookback(), subject.strategy.lookback_rows)
     found, missing = read_period(stores, lookback, markets, timeframe, start_ms, end_ms, rules=rules, skip_missing=skip_missing)
@@ -125,9 +129,9 @@ def ground_of(
         subject=subject,
         space=space,
         timeframe=timeframe,
-        markets=tuple(_market(each, timeframe) for each in found.values()),
+        markets=tuple(_market(each, timeframe, rules) for each in found.values()),
         stretch=Stretch(max(start_ms, first), min(end_ms, last)),
-        terms=Terms(rules, book or BookRules()),
+        terms=Terms(rules, book),
         left_out={market.key: reason for market, reason in missing.items()},
         inputs=tuple(sorted({ref for each in found.values() for ref in each.inputs})),
     )
@@ -139,7 +143,7 @@ def search_parameters(ground: Ground, rules: SearchRules, *, workers: int = 1, t
     found = search(ground.space, ground.markets, ground.stretch, ground.terms, rules, first=[own], workers=workers, told=told)
     evidence = evidence_of(found, ground.markets, ground.terms, workers=workers)
     best = None if found.best is None else ground.space.strategy_of(found.best.values)
-    chosen = None if best is None else StrategyInForce(ground.subject.name, best, ground.subject.version)
+    chosen = None if best is None else ground.subject.with_strategy(best)
     return Searched(ground, found, evidence, chosen)
 
 
@@ -180,21 +184,25 @@ def walk_document(walked: WalkForward, windows: WindowRules) -> dict[str, Any]:
 def keep_search(
     connection: sa.Connection, searched: Searched, name: str, *, run_id: str, walked: Mapping[str, Any] | None = None
 ) -> None:
-    """Record a search for the parameter set `name` in the caller's transaction. Nothing that is in force changes by it."""
+    """Record a search for the parameter set `name` in the caller's transaction, with a walk-forward test made beside it.
+
+    Nothing that is in force changes by it.
+    """
+    document = {**searched.document(), "walk_forward": None if walked is None else dict(walked)}
     record_search(
         connection,
         SearchRecord(
             name=name,
             strategy=searched.ground.subject.strategy.name,
-            document={**searched.document(), "walk_forward": None if walked is None else dict(walked)},
+            document=document,
             code_version=searched.ground.subject.code_version,
             parameters_hash=None if searched.best is None else searched.best.parameters_hash,
-            content_hash=searched.content_hash,
+            content_hash=searched.content_hash if walked is None else document_hash(document),
             run_id=run_id,
         ),
     )
 
 
-def _market(read: SeriesRead, timeframe: Timeframe) -> SearchedMarket:
-    series = MarketSeries(read.market.key, timeframe, read.candles, read.rules, finer=read.finer)
+def _market(read: SeriesRead, timeframe: Timeframe, rules: LegRules) -> SearchedMarket:
+    series = market_series(read, timeframe, rules, whole=True)
     return SearchedMarket(series, dict(read.indicators), read.warm)

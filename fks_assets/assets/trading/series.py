@@ -1,16 +1,19 @@
-"""What a backtest reads: candles with enough history, indicators, finer candles, trading rules; and the hashes of it all."""
+"""What a backtest reads: candles with enough history, indicators, finer candles, trading rules, funding; the hashes of all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from fks_assets.assets.trading.finer_candles import read_finer, timeframes_inside
+from fks_assets.assets.trading.funding_read import NO_RATES, stored_funding
 from fks_assets.errors import InsufficientData
+from fks_assets.quant.backtest.book import Funding
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import compute_indicators, warm_rows
 from fks_assets.quant.market_rules import MarketRules
 from fks_assets.quant.markets import Market
-from fks_assets.quant.timeframes import Timeframe, month_of
+from fks_assets.quant.timeframes import Timeframe, month_of, months_between
 from fks_assets.resources.stores import Stores
 from fks_assets.stores.candle_tables import candles_from_table, times_from_arrow
 from fks_assets.stores.candles import PartitionHead
@@ -27,7 +30,8 @@ class SeriesRead:
     """One market's candles up to the end of the period; row `first` is the first one inside, those before are history.
 
     `indicators` and `warm` are aligned with them. `rules` are every version of the market's trading rules that was known by the
-    end, or the first one ever seen. `inputs` name the content of all that was read.
+    end, or the first one ever seen. `funding` has the rates that are stored, none where they were not asked for. `inputs` name
+    the content of all that was read.
     """
 
     market: Market
@@ -37,6 +41,7 @@ class SeriesRead:
     warm: np.ndarray
     finer: Candles | None
     rules: tuple[MarketRules, ...]
+    funding: Funding
     inputs: tuple[InputRef, ...]
 
     @property
@@ -53,17 +58,19 @@ def read_series(
     end_ms: int,
     *,
     lookback_rows: int,
-    finer: Timeframe | None = None,
+    finer: bool = False,
+    funding: bool = False,
 ) -> tuple[dict[Market, SeriesRead], dict[Market, str]]:
     """Return (what there is of each market with candles in [start_ms, end_ms), why a market has none).
 
-    The heads are taken once, and exactly their objects are read, so the hashes are of what was used. Stored indicators count
-    where they were made from the candles as they are; elsewhere, and for rows stored with too little history, the same are
-    computed from the candles. Raises InsufficientData when months keep changing while they are read.
+    With `finer` also finer candles, with `funding` also funding rates. The heads are taken once, and exactly their objects are
+    read, so the hashes are of what was used. Stored indicators count where they were made from the candles as they are;
+    elsewhere, and for rows stored with too little history, the same are computed from the candles. Raises InsufficientData when
+    months keep changing while they are read.
     """
     for _ in range(READ_ATTEMPTS):
         try:
-            return _read(stores, markets, timeframe, start_ms, end_ms, lookback_rows, finer)
+            return _read(stores, markets, timeframe, start_ms, end_ms, lookback_rows, finer, funding)
         except MissingObject as error:
             missing = error
     raise InsufficientData(f"the candles changed while they were read, {READ_ATTEMPTS} times: try again") from missing
@@ -76,11 +83,14 @@ def _read(
     start_ms: int,
     end_ms: int,
     lookback_rows: int,
-    finer: Timeframe | None,
+    finer: bool,
+    funding: bool,
 ) -> tuple[dict[Market, SeriesRead], dict[Market, str]]:
     candle_heads = _heads(stores, "ohlcv", timeframe, markets)
     indicator_heads = _heads(stores, "indicators", timeframe, markets)
-    finer_heads = {} if finer is None else _heads(stores, "ohlcv", finer, markets)
+    shorter = timeframes_inside(timeframe) if finer else []
+    finer_heads = {each: _heads(stores, "ohlcv", each, markets, months_between(start_ms, end_ms)) for each in shorter}
+    stored_rates = stored_funding(stores, markets, start_ms, end_ms) if funding else {}
     found: dict[Market, SeriesRead] = {}
     missing: dict[Market, str] = {}
     for market in markets:
@@ -97,32 +107,32 @@ def _read(
             continue
         made = _up_to_date(stores, timeframe, used, indicator_heads.get(market, {}))
         indicators, warm = _indicators(stores, candles, made)
-        smaller = _between(finer_heads.get(market, {}), start_ms, end_ms)
-        rules, rules_input = _rules(stores, market, end_ms)
+        stored = ((each, finer_heads[each].get(market, {})) for each in shorter)
+        within = read_finer(stores, stored, timeframe, candles.open_time[first:])
+        rules, rules_input = known_rules(stores, market, end_ms)
+        rates, rates_input = stored_rates.get(market, (NO_RATES, ()))
         found[market] = SeriesRead(
             market,
             candles,
             first,
             indicators,
             warm,
-            candles_from_table(stores.candles.read_heads(smaller)).between(start_ms, end_ms) if smaller else None,
+            within.candles,
             rules,
-            (*_refs(timeframe, (*used, *made)), *([] if finer is None else _refs(finer, smaller)), *rules_input),
+            rates,
+            (*_refs((*used, *made, *within.heads)), *rules_input, *rates_input),
         )
     return found, missing
 
 
-def _heads(stores: Stores, dataset: str, timeframe: Timeframe, markets: Sequence[Market]) -> Heads:
+def _heads(
+    stores: Stores, dataset: str, timeframe: Timeframe, markets: Sequence[Market], months: Sequence[str] | None = None
+) -> Heads:
     found: Heads = {}
-    for partition, head in stores.candles.heads(dataset, timeframe.name, markets).items():
+    for partition, head in stores.candles.heads(dataset, timeframe.name, markets, months).items():
         if head.row_count:
             found.setdefault(partition.market, {})[partition.month] = head
     return found
-
-
-def _between(months: Mapping[str, PartitionHead], start_ms: int, end_ms: int) -> list[PartitionHead]:
-    chosen = [months[month] for month in sorted(months) if month_of(start_ms) <= month <= month_of(end_ms - 1)]
-    return [head for head in chosen if (head.last_open or 0) >= start_ms and (head.first_open or end_ms) < end_ms]
 
 
 def _reach(months: Mapping[str, PartitionHead], month: str, rows: int) -> list[PartitionHead]:
@@ -164,11 +174,14 @@ def _indicators(stores: Stores, candles: Candles, stored: Sequence[PartitionHead
     return indicators, warm
 
 
-def _rules(stores: Stores, market: Market, end_ms: int) -> tuple[tuple[MarketRules, ...], list[InputRef]]:
+def known_rules(stores: Stores, market: Market, end_ms: int) -> tuple[tuple[MarketRules, ...], list[InputRef]]:
+    """Return every version of a market's trading rules that was known by a time, or the first one, and what was read."""
     versions = rules_history(stores.database, market)
     known = tuple(each for each in versions if (each.valid_from or 0) < end_ms) or tuple(versions[:1])
     return known, [InputRef("market_rules", f"{market}|{each.valid_from}", each.content_hash) for each in known]
 
 
-def _refs(timeframe: Timeframe, heads: Sequence[PartitionHead]) -> list[InputRef]:
-    return [InputRef(f"{head.partition.dataset}_{timeframe}", head.partition.key, head.content_hash) for head in heads]
+def _refs(heads: Sequence[PartitionHead]) -> list[InputRef]:
+    return [
+        InputRef(f"{head.partition.dataset}_{head.partition.timeframe}", head.partition.key, head.content_hash) for head in heads
+    ]

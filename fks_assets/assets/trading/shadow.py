@@ -12,11 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from fks_assets.assets.analysis.write import signal_table
-from fks_assets.assets.trading.backtest_run import DESK_RULES, Backtest, backtest, judge, read_period
+from fks_assets.assets.trading.account_backtest import Change
+from fks_assets.assets.trading.backtest_run import Backtest, backtest, judge, read_period
+from fks_assets.assets.trading.evidence import evidence_for
 from fks_assets.assets.trading.in_force import StrategyInForce, strategy_named
-from fks_assets.assets.trading.presentation import html_of
-from fks_assets.assets.trading.rule_options import rules_from
+from fks_assets.assets.trading.presentation import html_of, title_of
 from fks_assets.assets.trading.series import SeriesRead
+from fks_assets.assets.trading.shadow_account import AccountShadow, account_shadow
+from fks_assets.assets.trading.standard import rules_of_markets
 from fks_assets.clock import iso, now_ms
 from fks_assets.errors import InsufficientData, InvalidInput
 from fks_assets.ids import stable_id
@@ -48,7 +51,8 @@ READ_ATTEMPTS = 3
 class Question:
     """What if the strategy in force under `name` had these parameters, or were traded by these rules (`rule_options`)?
 
-    On the candles that open in [start_ms, end_ms). Raises InvalidInput when nothing is changed.
+    On the candles that open in [start_ms, end_ms). With an `account` that has this strategy its book is made too, on its own
+    markets and timeframe. Raises InvalidInput when nothing is changed.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Question:
     start_ms: int
     end_ms: int
     skip_missing: bool = False
+    account: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.parameters or self.rules):
@@ -73,7 +78,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shadow:
-    """A branch beside production: both backtests, and what differs between them."""
+    """A branch beside production: both backtests, what differs between them, and the same of the account that was asked for."""
 
     branch: str
     question: Question
@@ -82,6 +87,7 @@ class Shadow:
     signals: tuple[SignalChange, ...]
     trades: tuple[TradeChange, ...]
     made_at: int
+    account: AccountShadow | None
 
     @property
     def figures(self) -> dict[str, dict[str, float | None]]:
@@ -98,6 +104,7 @@ class Shadow:
             "name": asked.name,
             "changed_parameters": dict(asked.parameters),
             "changed_rules": dict(asked.rules),
+            "account": asked.account,
             "timeframe": asked.timeframe.name,
             "markets": list(self.shadow.result.markets),
             "start": iso(self.shadow.start_ms),
@@ -119,6 +126,7 @@ class Shadow:
                 "signals": [each.document() for each in self.signals],
                 "trades": [each.document() for each in self.trades],
             },
+            "book": None if self.account is None else self.account.document(),
         }
 
 
@@ -134,10 +142,12 @@ def make_branch(
         raise InvalidInput(f"the name of a branch is of small letters, digits and underscores, at most 40, was {name!r}")
     before = strategy_named(stores.database, stores.settings, question.name)
     values = {**before.strategy.parameters.model_dump(), **question.parameters}
-    changed = StrategyInForce(before.name, create_strategy(before.strategy.name, values), before.version)
+    changed = before.with_strategy(create_strategy(before.strategy.name, values))
     answer, side = _answered(stores, question, name, before, changed)
     _store(stores, answer, side, run_id)
-    page = reports.save(f"{FOLDER}/{name}.html", html_of(answer.shadow))
+    known = [evidence_for(stores.database, changed).out_of_sample_note]
+    shown = html_of(answer.shadow, known, title=f"{title_of(answer.shadow)}, branch {name}")
+    page = reports.save(f"{FOLDER}/{name}.html", shown)
     reports.save(f"{FOLDER}/{name}.json", json.dumps(answer.document(), indent=1))
     return answer, page
 
@@ -160,9 +170,10 @@ def _answered(
 ) -> tuple[Shadow, _Side]:
     """Return the answer, and the shadow with its signals. All of it is of the same candles, or it is tried again."""
     for _ in range(READ_ATTEMPTS):
-        production = _side(stores, question, before, DESK_RULES, BookRules())
-        shadow = _side(stores, question, changed, *rules_from(question.rules))
-        if _agree([*production.inputs, *shadow.inputs]):
+        production = _side(stores, question, before, *rules_of_markets(stores.settings, question.markets))
+        shadow = _side(stores, question, changed, *rules_of_markets(stores.settings, question.markets, question.rules))
+        account = None if question.account is None else _of_account(stores, question, changed)
+        if _agree([*production.inputs, *shadow.inputs, *([] if account is None else account.inputs)]):
             break
     else:
         raise InsufficientData(f"the candles changed while they were read, {READ_ATTEMPTS} times: try again")
@@ -177,8 +188,14 @@ def _answered(
         tuple(sorted(changes, key=lambda change: (change.candle, change.market))),
         tuple(trade_changes(production.test.result, shadow.test.result)),
         now_ms(),
+        account,
     )
     return answer, shadow
+
+
+def _of_account(stores: Stores, question: Question, changed: StrategyInForce) -> AccountShadow:
+    period = question.start_ms, question.end_ms
+    return account_shadow(stores, str(question.account), Change(changed, question.rules), *period)
 
 
 def _side(stores: Stores, question: Question, subject: StrategyInForce, rules: LegRules, book: BookRules) -> _Side:

@@ -16,6 +16,7 @@ from fks_assets.settings import Settings
 
 if TYPE_CHECKING:
     from fks_assets.assets.trading.shadow import Question, Shadow
+    from fks_assets.assets.trading.shadow_account import AccountShadow
 
 ASSET = "shadow_branch"
 CODE_VERSION = "1"
@@ -36,8 +37,9 @@ def build_shadow_branch(settings: Settings) -> ShadowAsset:
     class ShadowConfig(dg.Config):
         """Which strategy in force, and what of it is changed: `parameters` and `rules` as NAME=VALUE.
 
-        All of the desk's markets if none is named; `start` and `end` are days such as 2026-11-01, the last 365 days if empty;
-        `branch` is the name to keep it under, made of the change if empty.
+        With an `account` that has the strategy its book is made too. All of the desk's markets if none is named; `start` and
+        `end` are days such as 2026-11-01, the last 365 days if empty; `branch` is the name to keep it under, made of the change
+        if empty.
         """
 
         strategy: str
@@ -48,6 +50,7 @@ def build_shadow_branch(settings: Settings) -> ShadowAsset:
         start: str = ""
         end: str = ""
         branch: str = ""
+        account: str = ""
 
     @dg.asset(
         description=(
@@ -102,6 +105,7 @@ def _question(stores: Stores, config: Any) -> "Question":
         parse_timeframe(config.timeframe),
         *_period(config.start, config.end),
         skip_missing=not config.markets,
+        account=config.account or None,
     )
 
 
@@ -131,6 +135,21 @@ def _metadata(answer: "Shadow") -> dict[str, Any]:
         "metrics": _table([{"figure": name, **row} for name, row in answer.figures.items()]),
         "trades that differ": _table([each.document() for each in answer.trades[:SHOWN]]),
         "signals that differ": _table([each.document() for each in answer.signals[:SHOWN]]),
+        **({} if answer.account is None else _of_account(answer.account)),
+    }
+
+
+def _of_account(book: "AccountShadow") -> dict[str, Any]:
+    account = book.shadow.account
+    strategies = [
+        {"strategy": name, "figure": figure, **row}
+        for name, figures in book.strategies.items()
+        for figure, row in figures.items()
+    ]
+    return {
+        f"metrics of account {account}": _table([{"figure": name, **row} for name, row in book.figures.items()]),
+        f"strategies of account {account}": _table(strategies),
+        f"trades of account {account} that differ": _table([each.document() for each in book.trades[:SHOWN]]),
     }
 
 

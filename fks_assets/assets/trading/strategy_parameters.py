@@ -41,7 +41,7 @@ def build_strategy_parameters(settings: Settings) -> ScheduledAsset:
         dagster_type=dg.Nothing,
     )
     def strategy_parameters(context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]):
-        from fks_assets.assets.trading.in_force import moment_of, strategies_in_force
+        from fks_assets.assets.trading.in_force import moment_of, settings_note, strategies_in_force
 
         recorded = latest_inputs(stores.database, ASSET, context.partition_keys)
         for day in context.partition_keys:
@@ -57,6 +57,7 @@ def build_strategy_parameters(settings: Settings) -> ScheduledAsset:
                     "dagster/row_count": len(in_force),
                     "strategies": _table(in_force),
                     "content hash": content,
+                    **settings_note(day, in_force.values()),
                     **({"cannot be used": {name: str(error) for name, error in unusable.items()}} if unusable else {}),
                 }
                 yield materialization(ASSET, CODE_VERSION, PartitionReport(day, content, metadata=metadata))
@@ -86,10 +87,14 @@ def _hash(in_force: "Mapping[str, StrategyInForce]") -> str:
     return document_hash([subject.document() for _, subject in sorted(in_force.items())])
 
 
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
 def _table(in_force: "Mapping[str, StrategyInForce]") -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [
-            dg.TableRecord({**subject.document(), "parameters": json.dumps(subject.parameters)})
+            dg.TableRecord({name: _cell(value) for name, value in subject.document().items()})
             for _, subject in sorted(in_force.items())
         ]
     )

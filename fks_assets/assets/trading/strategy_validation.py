@@ -8,10 +8,10 @@ import dagster as dg
 from fks_assets.assets.events import PartitionReport, asked_by_a_person, finished, materialization
 from fks_assets.assets.jobs import RESEARCH_LANE, ScheduledAsset
 from fks_assets.assets.schedules import running_schedule
+from fks_assets.assets.trading.standard import standard_timeframe
 from fks_assets.clock import now_ms
 from fks_assets.ids import document_hash
 from fks_assets.partitions import day_of, day_partitions
-from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 from fks_assets.stores.lineage import InputRef, RecordedInputs, latest_inputs, record_many
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fks_assets.assets.trading.validation import Verdict
 
 ASSET = "strategy_validation"
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 def build_strategy_validation(settings: Settings) -> ScheduledAsset:
@@ -30,15 +30,16 @@ def build_strategy_validation(settings: Settings) -> ScheduledAsset:
         """The candles on which a strategy without a certificate is certified: so many days before now, of this timeframe."""
 
         lookback_days: int = 365
-        timeframe: str = usual_timeframe(settings.timeframes)
+        timeframe: str = standard_timeframe(settings)
 
     @dg.asset(
         description=(
             "Whether each strategy may go on trading. One whose own backtest of the day has a Sharpe ratio below 1, no gain or a "
-            "drawdown of 30 % or more is switched off, with a message; only a person switches it on again. What searches and "
-            "walk-forward windows say of it (deflated Sharpe, overfitting, stability, efficiency) is shown. A version of a "
-            "strategy's code without a certificate that it uses the past alone gets one, or the reason why not. A past day is "
-            "judged without switching anything."
+            "drawdown of 30 % or more is switched off, with a message; only a person switches it on again, and that word stands "
+            "for a time. One not judged for too long may not trade (`[backtests]`). What searches and walk-forward windows "
+            "say of it (deflated Sharpe, overfitting, stability, efficiency) is shown. A version of a strategy's code without a "
+            "certificate that it uses the past alone gets one, or the reason why not. A past day is judged without switching "
+            "anything."
         ),
         group_name="trading",
         kinds={"postgres"},

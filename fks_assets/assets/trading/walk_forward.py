@@ -1,6 +1,7 @@
 """Monthly on the 1st at 00:40: parameters chosen before the month that has ended, and what they gave in it."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,18 +16,21 @@ from fks_assets.assets.events import (
 )
 from fks_assets.assets.jobs import ScheduledAsset
 from fks_assets.assets.schedules import running_schedule
-from fks_assets.clock import now_ms
+from fks_assets.assets.trading.standard import standard_plan, standard_timeframe
+from fks_assets.clock import MILLISECONDS_PER_DAY, now_ms
 from fks_assets.errors import in_words
 from fks_assets.partitions import last_month, strategy_month_partitions, strategy_month_range
-from fks_assets.quant.timeframes import usual_timeframe
+from fks_assets.quant.timeframes import month_window
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 from fks_assets.stores.lineage import latest_inputs
 
 if TYPE_CHECKING:
     from fks_assets.assets.trading.forward_months import MonthOfStrategy, Plan
+    from fks_assets.quant.markets import Market
 
 ASSET = "walk_forward"
+IN_DAYS = 180
 CODE_VERSION = "1"
 
 
@@ -34,10 +38,13 @@ def build_walk_forward(settings: Settings) -> ScheduledAsset:
     """Return the asset `walk_forward`, its job and its schedule."""
 
     class WalkForwardConfig(dg.Config):
-        """How each month's parameters are chosen: on so many days before it, by a search of so many trials on these candles."""
+        """How each month's parameters are chosen: on so many days before it, by a search of so many trials on these candles.
 
-        in_days: int = 180
-        timeframe: str = usual_timeframe(settings.timeframes)
+        Without `markets` they are those of `[backtests]` in the first one's quote coin: a window is one book.
+        """
+
+        in_days: int = IN_DAYS
+        timeframe: str = standard_timeframe(settings)
         markets: list[str] = []  # noqa: RUF012 - Dagster's configuration copies it
         trials: int = 50
         objective: str = "sharpe"
@@ -55,7 +62,7 @@ def build_walk_forward(settings: Settings) -> ScheduledAsset:
         kinds={"python", "postgres"},
         owners=["team:research"],
         partitions_def=strategy_month_partitions(settings),
-        deps=[*(f"{prefix}_{usual_timeframe(settings.timeframes)}" for prefix in ("ohlcv", "indicators")), "market_rules"],
+        deps=[*(f"{prefix}_{standard_timeframe(settings)}" for prefix in ("ohlcv", "indicators")), "market_rules"],
         code_version=CODE_VERSION,
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=12),
         output_required=False,
@@ -121,15 +128,31 @@ def build_walk_forward(settings: Settings) -> ScheduledAsset:
 
 def _plan(stores: Stores, config: Any) -> "Plan":
     from fks_assets.assets.trading.forward_months import Plan
+    from fks_assets.assets.trading.standard import rules_of_markets
     from fks_assets.quant.markets import parse_market
     from fks_assets.quant.optimisation import SearchRules, checked_workers
     from fks_assets.quant.timeframes import parse_timeframe
     from fks_assets.quant.walk_forward import WindowRules
 
-    chosen = tuple(parse_market(market) for market in config.markets) or tuple(stores.settings.market_list())
+    chosen = tuple(parse_market(market) for market in config.markets) or _of_one_quote(standard_plan(stores.settings).markets)
+    rules, book = rules_of_markets(stores.settings, chosen)
     search = SearchRules(objective=config.objective, trials=config.trials, seed=config.seed, least_trades=config.least_trades)
     in_days = WindowRules(in_days=config.in_days).in_days
-    return Plan(in_days, parse_timeframe(config.timeframe), chosen, search, checked_workers(config.workers))
+    standard = config.model_copy(update={"workers": 1}) == type(config)()
+    workers = checked_workers(config.workers)
+    return Plan(in_days, parse_timeframe(config.timeframe), chosen, rules, book, search, workers, standard)
+
+
+def history_reaches(stores: Stores, month: str) -> bool:
+    """Return whether a candle of any market is stored that is old enough for the usual window of a month."""
+    markets = _of_one_quote(standard_plan(stores.settings).markets)
+    heads = stores.candles.heads("ohlcv", standard_timeframe(stores.settings), markets).values()
+    wanted_ms = month_window(month)[0] - (IN_DAYS - 1) * MILLISECONDS_PER_DAY
+    return any(head.row_count and (head.first_open or 0) <= wanted_ms for head in heads)
+
+
+def _of_one_quote(markets: "Sequence[Market]") -> "tuple[Market, ...]":
+    return tuple(market for market in markets if market.quote == markets[0].quote)
 
 
 def _metadata(stores: Stores, found: "MonthOfStrategy") -> dict[str, Any]:
