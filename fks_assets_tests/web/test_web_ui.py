@@ -163,15 +163,15 @@ def test_a_repair_launched_in_the_web_ui_empties_the_ledger(
         runs = json.loads(listed.stdout)["runs"]
         return sum(run["trigger"] in ("person", "backfill") and run["status"] == "SUCCESS" for run in runs) >= 2
 
-    _until(browser, ended)
+    _until(browser, ended, every_seconds=3)
     assert [each for each in read_gaps(stores.database, [market], [hour], OPEN) if each.is_api_fillable] == []
     assert stores.candles.heads("ohlcv", "1h", [market])[partition].holes == holes
     stores.database.engine.dispose()
 
 
-def _until(browser: webdriver.Chrome, condition):
+def _until(browser: webdriver.Chrome, condition, every_seconds: float = 0.5):
     # The page redraws itself while it is looked at.
-    wait = WebDriverWait(browser, PATIENCE_SECONDS, ignored_exceptions=[StaleElementReferenceException])
+    wait = WebDriverWait(browser, PATIENCE_SECONDS, every_seconds, [StaleElementReferenceException])
     return wait.until(lambda _: condition())
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ OURS = "fks_assets"
 PURE = f"{OURS}.quant"
 # Modules of users' folders are below this name; what follows it tells the folder, which is no part of the version.
 USER_PACKAGE = "fks_user_strategies"
+_PARSING = Lock()
 _INSTALLED = {"site-packages", "dist-packages"}
 _STANDARD = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
 
@@ -72,11 +74,17 @@ def _collect(module: ModuleType, into: dict[str, str]) -> None:
             _collect(needed, into)
 
 
+def parsed(source: str) -> ast.Module:
+    """Return the syntax tree of a source, one thread at a time: Python 3.11 counts the depth of all threads' trees together."""
+    with _PARSING:
+        return ast.parse(source)
+
+
 @cache
 def _imports(source: str, package: str) -> tuple[str, ...]:
     """Return the names of all that a source imports, a package before what is in it; none for what is not Python."""
     try:
-        tree = ast.parse(source)
+        tree = parsed(source)
     except (SyntaxError, ValueError):
         return ()
     names = [name.split(".") for name in dict.fromkeys(_imported_names(tree, package)) if name]

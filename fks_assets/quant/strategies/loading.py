@@ -21,7 +21,7 @@ from fks_assets.errors import InvalidInput
 from fks_assets.ids import stable_id
 from fks_assets.quant.indicators import INDICATOR_COLUMNS
 from fks_assets.quant.strategies.base import Parameters, Strategy
-from fks_assets.quant.strategies.code_version import USER_PACKAGE, code_version
+from fks_assets.quant.strategies.code_version import USER_PACKAGE, code_version, parsed
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _STATED_NAME = re.compile(rf"""^[ \t]+name[ \t]*(?::[^=\n]*)?=[ \t]*["']({NAME.pattern})["']""", re.MULTILINE)
@@ -192,7 +192,7 @@ def _helpers_of(path: Path, text: str) -> dict[str, str]:
 
 def _named_beside(text: str) -> Iterator[str]:
     try:
-        tree = ast.parse(text)
+        tree = parsed(text)
     except (SyntaxError, ValueError):
         # Running it says what is wrong with it, and where.
         return
