@@ -21,6 +21,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as ALREADY_REPORTED
 
 from fks_assets.errors import ExchangeUnavailable, InvalidInput, RateLimited
+from fks_assets.resources.reports import SavedReport
 
 PARTITIONS_PER_RUN = 60
 SCHEDULED_TAGS = ("dagster/schedule_name", "dagster/sensor_name")
@@ -34,6 +35,11 @@ class PartitionReport:
     content_hash: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def link_to(saved: SavedReport) -> dg.MetadataValue:
+    """Return where a person finds a saved report: the address that shows it, or its file where nobody serves it."""
+    return dg.MetadataValue.url(saved.url) if saved.url else dg.MetadataValue.path(str(saved.path))
 
 
 def asked_by_a_person(context: dg.AssetExecutionContext) -> bool:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 
 from fks_assets.simulator import binance, binance_lists, binance_private
-from fks_assets.simulator.answers import Answer, Refusal, binance_error, html_error
+from fks_assets.simulator.answers import Answer, Refusal, binance_error
 from fks_assets.simulator.api import Call, Params, PrivateHandler, PublicHandler
 from fks_assets.simulator.binance_params import number, required
+from fks_assets.simulator.binance_paths import BinancePaths
 from fks_assets.simulator.binance_refusals import refusal_of
 from fks_assets.simulator.exchange import SimulatedExchange
 from fks_assets.simulator.trading.accounts import Account
@@ -25,23 +26,14 @@ _DEFAULT_WINDOW_MS, _LONGEST_WINDOW_MS, _AHEAD_MS = 5000, 60_000, 1000
 _NEW_ORDERS = {"POST order": 1, "POST orderList/oco": 2, "POST order/cancelReplace": 1}
 
 
-class BinanceApi:
+class BinanceApi(BinancePaths):
     """Binance spot under /api/v3."""
 
     name = "binance"
+    prefix = _PREFIX
     routes = (_PREFIX + "{endpoint:path}",)
     public: Mapping[str, PublicHandler] = {name: endpoint.answer for name, endpoint in binance.ENDPOINTS.items()}
     private: Mapping[str, PrivateHandler] = {**binance_private.ENDPOINTS, **binance_lists.ENDPOINTS}
-
-    def endpoint_of(self, method: str, path: str) -> str:
-        name = path.removeprefix(_PREFIX)
-        return name if method == "GET" and name in self.public else f"{method} {name}"
-
-    def path_params(self, path: str) -> Params:
-        return {}
-
-    def symbol_of(self, exchange: SimulatedExchange, params: Params) -> str:
-        return binance.symbol_of(exchange, params)
 
     def timeframe_of(self, params: Params) -> str:
         return binance.timeframe_of(params)
@@ -90,12 +82,6 @@ class BinanceApi:
 
     def refused(self, exchange: SimulatedExchange, refused: Refused, call: Call) -> Answer:
         return refusal_of(refused, is_query=call.method == "GET")
-
-    def error(self, code: int, message: str) -> Answer:
-        return binance_error(code, message)
-
-    def unknown(self) -> Answer:
-        return html_error(404)
 
     @staticmethod
     def _check_time(exchange: SimulatedExchange, params: Params) -> None:

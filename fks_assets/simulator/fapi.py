@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fks_assets.simulator import binance
-from fks_assets.simulator.answers import Answer, Refusal, as_answer, binance_error, html_error
+from fks_assets.simulator.answers import Answer, Refusal, as_answer, binance_error
 from fks_assets.simulator.api import Call, Params, PrivateHandler, PublicHandler
 from fks_assets.simulator.binance_params import instrument_of, invalid, limit_of, number
+from fks_assets.simulator.binance_paths import BinancePaths
 from fks_assets.simulator.exchange import SimulatedExchange
 from fks_assets.simulator.instruments import Instrument
 from fks_assets.simulator.randomness import generator
@@ -60,23 +60,14 @@ def _rates(seed: int, symbol: str, block: int) -> np.ndarray:
     return np.clip(drawn, -_BOUND, _BOUND)
 
 
-class FapiApi:
+class FapiApi(BinancePaths):
     """Binance's futures under /fapi/v1, as far as the funding of perpetual markets goes."""
 
     name = "fapi"
+    prefix = _PREFIX
     routes = (_PREFIX + "{endpoint:path}",)
     public: Mapping[str, PublicHandler] = {"fundingRate": funding_rate}
     private: Mapping[str, PrivateHandler] = {}
-
-    def endpoint_of(self, method: str, path: str) -> str:
-        name = path.removeprefix(_PREFIX)
-        return name if method == "GET" and name in self.public else f"{method} {name}"
-
-    def path_params(self, path: str) -> Params:
-        return {}
-
-    def symbol_of(self, exchange: SimulatedExchange, params: Params) -> str:
-        return binance.symbol_of(exchange, params)
 
     def timeframe_of(self, params: Params) -> str:
         return ""
@@ -101,12 +92,6 @@ class FapiApi:
 
     def refused(self, exchange: SimulatedExchange, refused: Refused, call: Call) -> Answer:
         return binance_error(-1000, refused.reason.value)
-
-    def error(self, code: int, message: str) -> Answer:
-        return binance_error(code, message)
-
-    def unknown(self) -> Answer:
-        return html_error(404)
 
 
 FAPI = FapiApi()

@@ -1,6 +1,7 @@
 """Runs of the past, read from Dagster's storage: works whether or not a desk runs now."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,12 +9,14 @@ from fks_assets.clock import iso
 from fks_assets.settings import Settings
 from fks_assets.supervisor.graphql import RunStatus
 from fks_assets.supervisor.home import DeskHome, write_dagster_home
-from fks_assets.supervisor.launching import RANGE_END, RANGE_START, SCHEDULE_NAME
+from fks_assets.supervisor.launching import RANGE_END, RANGE_START, SCHEDULE_NAME, SENSOR_NAME
+
+BACKFILL = "dagster/backfill"
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run. Times are ISO, UTC; `partitions` is one or `first...last`; `trigger` a schedule, `backfill` or `person`."""
+    """One run. Times are ISO, UTC; `partitions` one or `first...last`; `trigger` a schedule, a sensor, `backfill` or `person`."""
 
     run_id: str
     job: str
@@ -56,12 +59,16 @@ def _row(record: Any) -> RunRow:
         status=RunStatus.of(run.status.value),
         dagster_status=run.status.value,
         partitions=partitions,
-        trigger=run.tags.get(SCHEDULE_NAME) or ("backfill" if "dagster/backfill" in run.tags else "person"),
+        trigger=_trigger(run.tags),
         created_at=iso(round(record.create_timestamp.timestamp() * 1000)),
         started_at=_iso(record.start_time),
         ended_at=_iso(record.end_time),
         seconds=seconds,
     )
+
+
+def _trigger(tags: Mapping[str, str]) -> str:
+    return tags.get(SCHEDULE_NAME) or tags.get(SENSOR_NAME) or ("backfill" if BACKFILL in tags else "person")
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 SCHEDULE_NAME = "dagster/schedule_name"
+SENSOR_NAME = "dagster/sensor_name"
 MARKET_MONTH, DAY, DAY_STRATEGY, MONTH_STRATEGY = "MARKET|YYYY-MM", "YYYY-MM-DD", "YYYY-MM-DD|STRATEGY", "YYYY-MM|STRATEGY"
 ACCOUNT, ACCOUNT_DAY, ACCOUNT_MONTH = "ACCOUNT", "ACCOUNT|YYYY-MM-DD", "ACCOUNT|YYYY-MM"
 _DAY, _MONTH, _NAME = r"\d{4}-\d{2}-\d{2}", r"\d{4}-\d{2}", r"[a-z][a-z0-9_]*"

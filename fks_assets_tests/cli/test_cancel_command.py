@@ -18,7 +18,7 @@ from fks_assets.clock import now_ms
 from fks_assets.desk.cycle import open_account
 from fks_assets.desk.floor import Floor
 from fks_assets.quant.markets import parse_market
-from fks_assets.quant.orders import Leg, OrderStatus, Side
+from fks_assets.quant.orders import Leg, OrderStatus
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import load_settings
@@ -27,14 +27,14 @@ from fks_assets.simulator.inprocess import running_simulator
 from fks_assets.stores.ledger.accounts import enable
 from fks_assets.stores.ledger.credential_keys import load_keys
 from fks_assets.stores.ledger.credentials import ApiKey, add_credential
-from fks_assets.stores.ledger.deals import NewDeal, open_deal
+from fks_assets.stores.ledger.deals import open_deal
 from fks_assets.stores.ledger.order_rows import order_events
 from fks_assets.stores.ledger.orders import Order, read_orders
 from fks_assets.stores.ledger.recompute import recompute
+from fks_assets_tests.stores.ledger.decisions import bought_now
 
 KEY, SECRET = "sim-cancel", "a-secret-of-the-simulated-exchange"
 BTC = parse_market("BTC-USDT@simulated")
-HOUR_MS = 3_600_000
 
 
 @dataclass
@@ -93,31 +93,12 @@ def opened(home: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> It
             account = Account(floor, simulator, mode == "live")
             price = asyncio.run(floor.prices("simulated").quotes([BTC]))[BTC].close
             with stores.database.transaction() as connection:
-                open_deal(connection, a_deal(round(price)))
+                open_deal(connection, bought_now(BTC, round(price)))
             account.trade()
             return account
 
         yield make
     load_settings.cache_clear()
-
-
-def a_deal(price: int) -> NewDeal:
-    return NewDeal(
-        account="main",
-        strategy="technical",
-        provider="simulated",
-        market=BTC,
-        timeframe="1h",
-        signal_time=now_ms() // HOUR_MS * HOUR_MS - HOUR_MS,
-        side=Side.BUY,
-        price=Decimal(price),
-        quantity=Decimal("0.01"),
-        confidence=Decimal("0.5"),
-        reason="test",
-        at_ms=now_ms(),
-        stop_loss_price=Decimal(round(price * 0.8)),
-        take_profit_price=Decimal(round(price * 1.2)),
-    )
 
 
 def cancel(order: Order, code: int = 0) -> Any:

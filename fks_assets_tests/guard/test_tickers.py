@@ -12,6 +12,7 @@ import pytest
 
 from fks_assets.desk.price_reads import borne_out, read_prices
 from fks_assets.errors import ExchangeError, ExchangeRefused, InvalidResponse
+from fks_assets.exchanges import tickers
 from fks_assets.exchanges.budget import DatabaseBudget
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.profile import ExchangeProfile
@@ -31,6 +32,7 @@ BINANCE = {
     "askPrice": "65000.02",
     "closeTime": 1_767_268_800_123,
 }
+ENOUGH_SECONDS = 60.0
 WALLEX = {"BTCUSDT": ("65000.5", "65000", "65001"), "BTCTMN": (4_100_000_000, 4_099_000_000, 4_101_000_000)}
 BODIES: dict[str, tuple[Any, dict[Market, tuple[str, str, str]]]] = {
     "binance": ([BINANCE], {BTC_USDT: ("65000.01", "65000", "65000.02")}),
@@ -57,6 +59,11 @@ BODIES: dict[str, tuple[Any, dict[Market, tuple[str, str, str]]]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _whatever_else_the_machine_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickers, "PATIENCE_SECONDS", ENOUGH_SECONDS)
+
+
 def ask(database: Database, dialect: str, answer: Any, markets: list[Market]) -> tuple[Tickers, list[Request]]:
     """Return what a server that answers so is understood to say, and what it was asked."""
     asked: list[Request] = []
@@ -69,7 +76,7 @@ def ask(database: Database, dialect: str, answer: Any, markets: list[Market]) ->
     with scripted_server(reply) as server:
         profile = ExchangeProfile("venue", dialect, server.url)
         budget = DatabaseBudget.for_profile(database.engine, profile)
-        return asyncio.run(read_tickers(profile, budget, markets, 1.0)), asked
+        return asyncio.run(read_tickers(profile, budget, markets, ENOUGH_SECONDS)), asked
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -92,14 +99,14 @@ def test_the_simulated_exchange_answers_in_every_dialect(database: Database, dia
         profile = ExchangeProfile("simulated", dialect, f"{simulator.url}/{dialect}" if is_iranian else simulator.url)
         budget = DatabaseBudget.for_profile(database.engine, profile)
         markets = [parse_market(f"{base}-USDT@simulated") for base in ("BTC", "ETH", "NONE")]
-        found = asyncio.run(read_tickers(profile, budget, markets, 3.0))
+        found = asyncio.run(read_tickers(profile, budget, markets, ENOUGH_SECONDS))
         assert set(found.by_market) == set(markets[:2])
         for ticker in found.by_market.values():
             assert None not in (ticker.last, ticker.bid, ticker.ask) and ticker.bid < ticker.ask
             assert ticker.told_ms == (NOW_MS if dialect == "binance" else None)
-        again = asyncio.run(read_tickers(profile, budget, markets[:1], 3.0))
+        again = asyncio.run(read_tickers(profile, budget, markets[:1], ENOUGH_SECONDS))
         assert again.by_market[markets[0]].row == found.by_market[markets[0]].row
-        assert asyncio.run(read_tickers(profile, budget, [], 3.0)).by_market == {}
+        assert asyncio.run(read_tickers(profile, budget, [], ENOUGH_SECONDS)).by_market == {}
 
 
 def test_a_name_that_is_refused_is_asked_for_among_all(database: Database) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from fks_assets.clock import now_ms
 from fks_assets.desk.cycle import open_account
 from fks_assets.desk.floor import Floor
 from fks_assets.quant.markets import Market, parse_market
-from fks_assets.quant.orders import DealStatus, Leg, OrderStatus, Side
+from fks_assets.quant.orders import DealStatus, Leg, OrderStatus
 from fks_assets.resources.market_data import MarketData
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import read_settings
@@ -23,15 +22,15 @@ from fks_assets.simulator.inprocess import running_simulator
 from fks_assets.stores.ledger.accounts import enable
 from fks_assets.stores.ledger.credential_keys import load_keys
 from fks_assets.stores.ledger.credentials import ApiKey, add_credential
-from fks_assets.stores.ledger.deals import Deal, NewDeal, open_deal, read_deal
+from fks_assets.stores.ledger.deals import Deal, open_deal, read_deal
 from fks_assets.stores.ledger.orders import Order, read_orders
 from fks_assets.stores.ledger.stops import StopState, set_stop
 from fks_assets.stores.strategy_records import switch
 from fks_assets_tests.portfolio.accounts import certify_all
+from fks_assets_tests.stores.ledger.decisions import bought_now
 
 KEY, SECRET = "sim-leave", "a-secret-of-the-simulated-exchange"
 BTC, ETH = parse_market("BTC-USDT@simulated"), parse_market("ETH-USDT@simulated")
-HOUR_MS = 3_600_000
 
 
 @dataclass
@@ -43,22 +42,7 @@ class Live:
     def decided(self, market: Market, strategy: str = "technical") -> int:
         """Return the deal that was decided on a moment ago."""
         price = round(asyncio.run(self.floor.prices("simulated").quotes([market]))[market].close)
-        deal = NewDeal(
-            account="main",
-            strategy=strategy,
-            provider="simulated",
-            market=market,
-            timeframe="1h",
-            signal_time=now_ms() // HOUR_MS * HOUR_MS - HOUR_MS,
-            side=Side.BUY,
-            price=Decimal(price),
-            quantity=Decimal("0.01"),
-            confidence=Decimal("0.5"),
-            reason="test",
-            at_ms=now_ms(),
-            stop_loss_price=Decimal(round(price * 0.8)),
-            take_profit_price=Decimal(round(price * 1.2)),
-        )
+        deal = bought_now(market, price, strategy)
         with self.floor.database.transaction() as connection:
             return open_deal(connection, deal)[0].id
 

@@ -147,19 +147,28 @@ def test_what_was_loaded_is_shown_as_tables_and_as_json(desk: WholeDesk) -> None
 
 def test_a_job_is_run_by_hand_and_its_result_is_read(desk: WholeDesk) -> None:
     month = f"{datetime.now(UTC):%Y-%m}"
-    launched, newest, by_schedules = desk.fks_in_turn(
+    launched, succeeded, by_schedules = desk.fks_in_turn(
         "run risk --market BTC-USDT --wait --json",
-        "runs --limit 1 --status SUCCESS --json",
+        "runs --status SUCCESS --json",
         "runs --json",
     )
-    done, run = json.loads(launched), json.loads(newest)["runs"][0]
+    done = json.loads(launched)
     assert done["status"] == "SUCCESS"
-    assert (run["run_id"], run["job"], run["trigger"]) == (done["run_id"], "risk", "person")
+    (run,) = (each for each in json.loads(succeeded)["runs"] if each["run_id"] == done["run_id"])
+    assert (run["job"], run["trigger"]) == ("risk", "person")
     assert run["partitions"] == f"BTC-USDT@simulated|{month}"
-    assert {each["trigger"] for each in json.loads(by_schedules)["runs"]} >= {"critical_path_schedule", "signals_schedule"}
+    assert _triggers(by_schedules) >= {("critical_path", "critical_path_schedule"), ("signals", "signals_schedule")}
     refused = desk.fks("run", "nonsense", "--month", month, expect=2)
     known = refused.split("job 'nonsense' is unknown; known: ")[1].strip().split(", ")
     assert {"critical_path", "risk", "signals", "completeness", "recency"} <= set(known)
+
+
+def test_a_run_that_a_sensor_asked_for_is_told_from_a_persons(desk: WholeDesk) -> None:
+    wait_for(lambda: ("ideas", "ideas_sensor") in _triggers(desk.fks("runs", "--json")), "ideas after the run of signals")
+
+
+def _triggers(runs: str) -> set[tuple[str, str]]:
+    return {(run["job"], run["trigger"]) for run in json.loads(runs)["runs"]}
 
 
 def test_a_second_daemon_on_the_same_database_waits(desk: WholeDesk) -> None:

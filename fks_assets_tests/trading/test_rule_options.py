@@ -2,9 +2,9 @@
 
 import pytest
 
-from fks_assets.assets.trading.rule_options import assignments, rules_from
+from fks_assets.assets.trading.rule_options import assignments
 from fks_assets.errors import InvalidInput
-from fks_assets.quant.backtest.named_rules import DESK_RULES
+from fks_assets.quant.backtest.named_rules import DESK_RULES, rules_from
 
 
 @pytest.mark.parametrize("name", ["daily_trades", "oldest_signal_candles", "stop_percent"])

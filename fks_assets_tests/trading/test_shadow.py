@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from fks_assets.assets.trading.account_backtest import Change, account_backtest
 from fks_assets.assets.trading.backtest_run import Backtest, backtest
 from fks_assets.assets.trading.in_force import strategy_named
-from fks_assets.assets.trading.rule_options import rules_from
 from fks_assets.cli import app
 from fks_assets.clock import iso, now_ms, to_ms
 from fks_assets.quant.account_rules import AccountRules
+from fks_assets.quant.backtest.named_rules import rules_from
 from fks_assets.quant.indicators import compute_indicators, warm_rows
 from fks_assets.quant.strategies.registry import create_strategy
 from fks_assets.quant.timeframes import parse_timeframe

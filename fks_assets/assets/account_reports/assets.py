@@ -10,6 +10,7 @@ from fks_assets.assets.events import (
     PartitionReport,
     asked_by_a_person,
     finished,
+    link_to,
     materialization,
     raise_for_failures,
 )
@@ -23,7 +24,7 @@ from fks_assets.ids import stable_id
 from fks_assets.partitions import REPORT_JOBS, account_period_partitions, report_range
 from fks_assets.quant.report_periods import ReportType, period_of
 from fks_assets.resources.market_data import MarketData
-from fks_assets.resources.reports import Reports, SavedReport
+from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 from fks_assets.stores.lineage import RecordedInputs, latest_inputs, record_many
@@ -159,7 +160,7 @@ def _metadata(stores: Stores, made: "MadeReport") -> dict[str, Any]:
     before = {} if made.before is None else {"content hash before": made.before.content_hash}
     return {
         **({} if picture is None else {"equity": dg.MetadataValue.md(markdown_image(picture, "Equity"))}),
-        "page": _shown_at(made.page),
+        "page": link_to(made.page),
         "of": f"{made.report.period.words}{'' if document['complete'] else ', up to ' + document['to']}",
         "what was made": made.status,
         "people told now": made.is_told,
@@ -179,10 +180,6 @@ def _metadata(stores: Stores, made: "MadeReport") -> dict[str, Any]:
         **before,
         "exchange": exchange_badge(stores),
     }
-
-
-def _shown_at(saved: SavedReport) -> dg.MetadataValue:
-    return dg.MetadataValue.url(saved.url) if saved.url else dg.MetadataValue.path(str(saved.path))
 
 
 def _shown(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from fks_assets.assets.events import link_to
 from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
 from fks_assets.assets.portfolio.account_asset import TRADING_TAGS, AccountLook, build_account_asset, input_of
 from fks_assets.assets.portfolio.looks import POSITIONS
@@ -121,7 +122,7 @@ def look_at_risk(floor: "Floor", stores: Stores, reports: Reports, name: str) ->
             "stops watched, 7 days [%]": _shown(watched),
             "reasons": dg.MetadataValue.md(_list([reason["text"] for reason in document["reasons"]])),
             "not known": dg.MetadataValue.md(_list(document["unknown"])),
-            "page": dg.MetadataValue.url(saved.url) if saved.url else dg.MetadataValue.path(str(saved.path)),
+            "page": link_to(saved),
             "risk": document,
             "exchange": exchange_badge(stores),
         },

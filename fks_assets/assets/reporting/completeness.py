@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from fks_assets.assets.events import final_errors
+from fks_assets.assets.events import final_errors, link_to
 from fks_assets.assets.jobs import MARKET_DATA_LANE, ScheduledAsset
 from fks_assets.resources.reports import Reports
 from fks_assets.resources.stores import Stores
@@ -91,7 +91,7 @@ def report_completeness(stores: Stores, reports: Reports, tier: str, intervals: 
     reports.keep_newest(FOLDER, FILES_KEPT)
     return {
         "overview": dg.MetadataValue.md(markdown_image(overview, title)),
-        "heat map": dg.MetadataValue.url(page.url) if page.url else dg.MetadataValue.path(str(page.path)),
+        "heat map": link_to(page),
         "report": dg.MetadataValue.json(document),
         "assets without a gap [%]": _shown(document["completeness_pct"]),
         "candles stored [%]": _shown(document["candle_completeness_pct"]),

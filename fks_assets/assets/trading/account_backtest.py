@@ -8,7 +8,6 @@ from typing import Any
 from fks_assets.assets.trading.backtest_run import BookBacktest, judge, market_series, read_period, unjudged
 from fks_assets.assets.trading.in_force import StrategyInForce, read_in_force
 from fks_assets.assets.trading.measuring import measured
-from fks_assets.assets.trading.rule_options import rules_from
 from fks_assets.assets.trading.series import SeriesRead, known_rules
 from fks_assets.clock import iso
 from fks_assets.desk.floor import account_rules, account_timeframe, heard_markets
@@ -17,6 +16,7 @@ from fks_assets.errors import InvalidInput
 from fks_assets.quant.account_rules import AccountRules
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import run_backtest
+from fks_assets.quant.backtest.named_rules import rules_from
 from fks_assets.quant.backtest.results import ENTRY
 from fks_assets.quant.backtest.rules import BookRules, LegRules
 from fks_assets.quant.book_parts import Part, StrategyPart, market_parts, strategy_parts

@@ -10,6 +10,7 @@ from fks_assets.assets.events import (
     asked_by_a_person,
     final_errors,
     finished,
+    link_to,
     materialization,
     raise_for_failures,
 )
@@ -129,9 +130,7 @@ def _metadata(stores: Stores, found: "DayOfAccounts") -> dict[str, Any]:
     for account, test in found.tests.items():
         page = found.reports[account]
         metadata[f"equity of {account}"] = dg.MetadataValue.md(picture_of(test))
-        metadata[f"tear sheet of {account}"] = (
-            dg.MetadataValue.url(page.url) if page.url else dg.MetadataValue.path(str(page.path))
-        )
+        metadata[f"tear sheet of {account}"] = link_to(page)
         shown = {name: figure_text(name, getattr(test.performance, name)) for name in SHOWN}
         figures.append(
             {"account": account, "timeframe": test.timeframe.name, **shown, "orders": test.result.order_list_hash[:16]}

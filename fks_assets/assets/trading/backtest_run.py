@@ -1,5 +1,6 @@
 """A backtest at the desk: read the store, let the strategy judge, run the book, measure it against holding the same markets."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -34,7 +35,7 @@ LARGEST_SERIES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BookBacktest(Measured):
+class BookBacktest(Measured, ABC):
     """What the backtest of one book gave: trades and equity (`result`), its course, and what it was made from.
 
     It lies within `asked_ms`; `candles` are those of the period by market; `left_out` says why a market that was asked for is
@@ -53,18 +54,18 @@ class BookBacktest(Measured):
     inputs: tuple[InputRef, ...]
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What was tested, in words."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def history_needed(self) -> str:
         """How many candles what was tested needs before one that it judges, in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outcome(self) -> dict[str, Any]:
         """Return rules, period and figures for a JSON document, without what was read."""
-        raise NotImplementedError
 
     @property
     def own_notes(self) -> list[str]:
@@ -72,9 +73,9 @@ class BookBacktest(Measured):
         return []
 
     @property
+    @abstractmethod
     def tie_rules(self) -> frozenset[str]:
         """The rules by which its legs decide ties, see `LegRules.tie_rule`."""
-        raise NotImplementedError
 
     @property
     def _tie_note(self) -> str:

@@ -9,6 +9,7 @@ from fks_assets.assets.events import (
     asked_by_a_person,
     final_errors,
     finished,
+    link_to,
     materialization,
     raise_for_failures,
 )
@@ -171,9 +172,7 @@ def _metadata(stores: Stores, found: "DayOfStrategy") -> dict[str, Any]:
             shown = name if len(made.tests) == 1 else f"{name} in {book.quote}"
             metadata[f"equity of {shown}"] = dg.MetadataValue.md(picture_of(test))
             for what, file in (("tear sheet", saved.page), ("trades", saved.trades), ("equity curve", saved.equity)):
-                metadata[f"{what} of {shown}"] = (
-                    dg.MetadataValue.url(file.url) if file.url else dg.MetadataValue.path(str(file.path))
-                )
+                metadata[f"{what} of {shown}"] = link_to(file)
             figures = {figure: figure_text(figure, getattr(test.performance, figure)) for figure in SHOWN}
             rows.append(
                 {

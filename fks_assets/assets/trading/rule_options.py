@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from fks_assets.errors import InvalidInput
-from fks_assets.quant.backtest.named_rules import known_rules, rules_from
-
-__all__ = ["assignments", "known_rules", "named_texts", "rules_from"]
 
 
 def assignments(texts: Sequence[str], option: str) -> dict[str, Any]:

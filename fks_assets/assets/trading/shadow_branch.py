@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from fks_assets.assets.events import final_errors
+from fks_assets.assets.events import final_errors, link_to
 from fks_assets.assets.jobs import UnresolvedAssetJobDefinition
 from fks_assets.quant.timeframes import usual_timeframe
 from fks_assets.resources.reports import Reports
@@ -77,7 +77,7 @@ def build_shadow_branch(settings: Settings) -> ShadowAsset:
         return dg.MaterializeResult(
             metadata={
                 **_metadata(answer),
-                "tear sheet": dg.MetadataValue.url(page.url) if page.url else dg.MetadataValue.path(str(page.path)),
+                "tear sheet": link_to(page),
             },
             data_version=dg.DataVersion(answer.shadow.content_hash),
         )

@@ -11,12 +11,12 @@ from pydantic.fields import FieldInfo
 from fks_assets.assets.trading.backtest_run import Backtest, backtest, judge, market_series, read_period
 from fks_assets.assets.trading.funding_read import owes_funding
 from fks_assets.assets.trading.in_force import StrategyInForce
-from fks_assets.assets.trading.rule_options import rules_from
 from fks_assets.assets.trading.series import SeriesRead
 from fks_assets.assets.trading.standard import rules_of_markets
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import single
 from fks_assets.quant.backtest.engine import run_backtest
+from fks_assets.quant.backtest.named_rules import rules_from
 from fks_assets.quant.backtest.rules import BookRules, LegRules, Sizing
 from fks_assets.quant.backtest.sweep import sweep
 from fks_assets.quant.markets import Market
