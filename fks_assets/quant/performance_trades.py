@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from fks_assets.errors import InvalidInput
+from fks_assets.quant.counting import counted
 
 
 class TradeColumns(Protocol):
@@ -82,7 +83,7 @@ def whole_trades(trades: TradeColumns) -> WholeTrades:
 def trades_counted(trades: TradeColumns) -> str:
     """Return in words how many trades these are, and of how many exits where some were closed in parts."""
     whole, exits = len(whole_trades(trades).pnl), len(trades.pnl)
-    named = f"{whole:,} trade{'' if whole == 1 else 's'}"
+    named = counted(whole, "trade")
     return named if exits == whole else f"{exits:,} exits of {named}"
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso
 from fks_assets.quant.account_rules import Fraction
+from fks_assets.quant.counting import counted
 from fks_assets.quant.markets import Market
 from fks_assets.quant.money import DERIVED, EXACT, money_text, rounded, total
 from fks_assets.quant.risk import distinct_percent, percent_text
@@ -111,7 +112,7 @@ class StoplossGuard(_Windowed):
             stopped = [trade for trade in trades if trade.is_stopped and trade.pnl < 0]
             if len(stopped) >= self.stops:
                 lost = money_text(rounded(total(trade.pnl.copy_negate() for trade in stopped), 8))
-                words = f"{_count(len(stopped), 'stop')} in {_span(self.window_minutes)} lost {lost}, the bound is {self.stops}"
+                words = f"{counted(len(stopped), 'stop')} in {_span(self.window_minutes)} lost {lost}, the bound is {self.stops}"
                 yield _lock(self, name, _last(stopped) + self.lock_minutes * MINUTE_MS, words, protection)
 
 
@@ -128,7 +129,7 @@ class LowProfit(_Windowed):
             gained, staked = total(trade.pnl for trade in trades), total(trade.stake for trade in trades)
             if len(trades) >= self.trades and staked and gained < EXACT.multiply(self.least_profit, staked):
                 made = distinct_percent(DERIVED.divide(gained, staked), self.least_profit)
-                found = f"{_count(len(trades), 'trade')} in {_span(self.window_minutes)} returned {made}"
+                found = f"{counted(len(trades), 'trade')} in {_span(self.window_minutes)} returned {made}"
                 words = f"{found}, less than {percent_text(self.least_profit)}"
                 yield _lock(self, name, _last(trades) + self.lock_minutes * MINUTE_MS, words, protection)
 
@@ -231,10 +232,6 @@ def _depth(fall: tuple[EquityPoint, EquityPoint]) -> Decimal:
 def _is_beyond(fall: tuple[EquityPoint, EquityPoint], bound: Decimal) -> bool:
     peak, point = (each.value for each in fall)
     return EXACT.subtract(peak, point) > EXACT.multiply(bound, peak)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _span(minutes: int) -> str:

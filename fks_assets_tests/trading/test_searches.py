@@ -242,7 +242,7 @@ def test_validation_shows_what_is_known_of_a_strategy_and_judges_by_its_rules_al
     assert verdict["search_in_force"] and verdict["walk_forward_windows"] == 1
     assert verdict["out_of_sample_efficiency"] == evidence.efficiency
     page = (desk.settings.home / "reports" / "backtests" / f"{TODAY}_breakout.html").read_text(encoding="utf-8")
-    assert "Out-of-sample efficiency" in page and "over 1 walk-forward windows, 2026-03 to 2026-03" in page
+    assert "Out-of-sample efficiency" in page and "over 1 walk-forward window, 2026-03 to 2026-03" in page
     assert "These parameters are the best of 12 trials: deflated Sharpe" in page
     event = next(event for event in desk.events("backtests") if event.partition == f"{TODAY}|breakout")
     [row] = event.metadata["figures"].records

@@ -10,7 +10,6 @@ from fks_assets.assets.account_reports.tables import by_currency, duration, line
 from fks_assets.assets.account_reports.words import (
     amount,
     cents_of,
-    counted,
     percent,
     period_words,
     sentence,
@@ -19,6 +18,7 @@ from fks_assets.assets.account_reports.words import (
 )
 from fks_assets.assets.reporting.style import html_page
 from fks_assets.quant.account_report import LEVELS, NOT_LOOKED, OF_RETURNS, OF_TRADES
+from fks_assets.quant.counting import counted
 from fks_assets.quant.performance import FIGURES
 from fks_assets.quant.performance_words import figure, quantity
 

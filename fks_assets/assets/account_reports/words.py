@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from fks_assets.quant.counting import counted
 from fks_assets.quant.performance_words import UNDEFINED, figure, money_digits, signed
 from fks_assets.quant.report_periods import Period, ReportType
 
@@ -53,11 +54,6 @@ def share_of_all(text: str | None) -> str:
         return UNDEFINED
     whole, _, digits = text.partition(".")
     return f"{f'{whole}.{digits[:2]}'.rstrip('0').rstrip('.')} %"
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def sentence(words: str) -> str:

@@ -11,6 +11,7 @@ from fks_assets.assets.reporting.style import html_page
 from fks_assets.clock import MILLISECONDS_PER_DAY
 from fks_assets.quant.completeness import WORST_FIRST, CellState, DayRow, SeriesCompleteness
 from fks_assets.quant.completeness_chart import LOOKS
+from fks_assets.quant.counting import counted
 from fks_assets.quant.timeframes import Timeframe
 
 Link = Callable[[str, str], str | None]
@@ -89,7 +90,7 @@ def _section(measured: Measured, timeframe: Timeframe, document: dict[str, Any],
     )
     least = NAME_REM + DAY_REM * sum(len(days) for _, days in months)
     fillable, other = figures["fillable_gaps"], figures["unfillable_gaps"]
-    gaps = f"{fillable:,} gap{'' if fillable == 1 else 's'} can be filled, {other:,} cannot"
+    gaps = f"{counted(fillable, 'gap')} can be filled, {other:,} cannot"
     return (
         f'<section class="card"><h2>{timeframe} candles</h2><p>{_percent(figures["candle_completeness_pct"])} of '
         f"{figures['candles_expected']:,} expected since the history begins; {gaps}</p>"

@@ -7,6 +7,7 @@ import dagster as dg
 
 from fks_assets.assets.events import final_errors
 from fks_assets.assets.jobs import MARKET_DATA_LANE, ScheduledAsset
+from fks_assets.quant.counting import counted
 from fks_assets.resources.stores import Stores
 from fks_assets.settings import Settings
 
@@ -121,7 +122,7 @@ def alert_text(late: Sequence[Mapping[str, Any]]) -> str:
     """Return the words of S5.15."""
     named = ", ".join(f"{entry['ticker']}: {entry['hours_behind']:.0f}h behind" for entry in late[:MARKETS_NAMED])
     more = f" and {len(late) - MARKETS_NAMED} more" if len(late) > MARKETS_NAMED else ""
-    return f"⚠️ {len(late)} asset{'' if len(late) == 1 else 's'} missing recent data: {named}{more}"
+    return f"⚠️ {counted(len(late), 'asset')} missing recent data: {named}{more}"
 
 
 def tell_change(connection: "sa.Connection", late: Sequence[Mapping[str, Any]]) -> bool:

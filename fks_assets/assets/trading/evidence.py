@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from fks_assets.assets.trading.in_force import StrategyInForce
 from fks_assets.clock import MILLISECONDS_PER_DAY, iso
+from fks_assets.quant.counting import counted
 from fks_assets.quant.search_space import search_space
 from fks_assets.quant.search_trials import Stretch
 from fks_assets.quant.timeframes import month_window
@@ -116,8 +117,8 @@ def out_of_sample_words(together: OutOfSample, period: str) -> str:
     kept = "not defined" if together.efficiency is None else f"{together.efficiency:.2f}"
     inside, outside = (f"{each or 0:.1f} %" for each in (together.in_sample_annual_pct, together.out_of_sample_annual_pct))
     return (
-        f"Out-of-sample efficiency {kept} over {together.windows} walk-forward windows, {period}: {outside} a year out of sample "
-        f"after {inside} in sample; {together.profitable_pct or 0:.0f} % of the windows gained."
+        f"Out-of-sample efficiency {kept} over {counted(together.windows, 'walk-forward window')}, {period}: "
+        f"{outside} a year out of sample after {inside} in sample; {together.profitable_pct or 0:.0f} % of the windows gained."
     )
 
 

@@ -101,15 +101,20 @@ class Leg:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Book:
-    """Legs over one account. Their order is their priority: at one moment the first ones enter first.
+    """Legs over one account. Their order is their priority: at one moment the first ones enter first. `strategies` (names) and
+    `markets` (keys) are theirs, in the order in which they first occur.
 
     Its money is of one kind: markets that pay in several coins are refused, as one balance cannot hold two currencies.
     """
 
     legs: tuple[Leg, ...]
     rules: BookRules = field(default_factory=BookRules)
+    strategies: tuple[str, ...] = field(init=False)
+    markets: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "strategies", tuple(dict.fromkeys(leg.strategy for leg in self.legs)))
+        object.__setattr__(self, "markets", tuple(dict.fromkeys(leg.series.market for leg in self.legs)))
         if not self.legs:
             raise InvalidInput("a book needs at least one leg")
         seen: set[tuple[str, str, str]] = set()
@@ -127,16 +132,6 @@ class Book:
         for names in (self.strategies, self.markets):
             if len(names) > MOST_NAMES:
                 raise InvalidInput(f"a book holds at most {MOST_NAMES} strategies and markets, was {len(names)}")
-
-    @property
-    def strategies(self) -> tuple[str, ...]:
-        """Return the strategies' names in the order in which they first occur."""
-        return tuple(dict.fromkeys(leg.strategy for leg in self.legs))
-
-    @property
-    def markets(self) -> tuple[str, ...]:
-        """Return the markets' keys in the order in which they first occur."""
-        return tuple(dict.fromkeys(leg.series.market for leg in self.legs))
 
 
 def single(

@@ -11,14 +11,17 @@ from fks_assets.quant.backtest.packing import (
     Signals,
     decimal_pair,
     join_signals,
+    limit,
     pack_legs,
     pack_market,
     pack_signals,
     series_of,
 )
 from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, Fees, LegCounts, Orders, Refusal, Trades
+from fks_assets.quant.backtest.rules import Budget
 
 REFUSALS = tuple(Refusal)
+WHOLE_BOOK = Budget()
 COUNTED = ["ambiguous", "decided", "funding_due", "funding_unknown", "before_rules", "parts_skipped"]
 
 
@@ -47,7 +50,8 @@ class Run:
         most = int(legs["signals_end"][-1])
         exits = 1 + max(len(leg.rules.partial_exits) for leg in book.legs)
         bars = len(market.bar_time)
-        self.states, self.strategies, self.account = _beginning(book, market, legs)
+        self.states = np.zeros(len(legs), layout.STATE)
+        self.strategies, self.account = _beginning(book)
         self.refused = np.zeros((len(legs), len(Refusal)), np.int64)
         self.equity = np.empty(bars)
         self.exposure = np.empty(0 if only_figures else bars)
@@ -124,22 +128,13 @@ class Run:
         ]
 
 
-def _beginning(book: Book, market: Market, legs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the STATE, STRATEGY and ACCOUNT records that a pass begins as."""
-    rules = book.rules
-    states = np.zeros(len(legs), layout.STATE)
-    states["signal"] = legs["signals_first"]
-    states["terms"] = market.records["terms_first"][legs["series"]]
-    states["last_trade"] = states["day_end"] = layout.NEVER
-    strategies = np.zeros(len(book.strategies), layout.STRATEGY)
-    for record, name in zip(strategies, book.strategies, strict=True):
-        budget = rules.budgets.get(name)
-        most = None if budget is None else budget.max_positions
-        record["share"], record["share_low"] = (1.0, 0.0) if budget is None else decimal_pair(budget.share)
-        record["max_positions"] = layout.NO_LIMIT if most is None else most
-    most, cash = rules.max_positions, rules.initial_cash
-    counts = (layout.NO_LIMIT if most is None else most, 0, 0, 0, 0)
-    return states, strategies, np.array([(*decimal_pair(cash), cash * layout.DUST, *counts)], layout.ACCOUNT)
+def _beginning(book: Book) -> tuple[np.ndarray, np.ndarray]:
+    """Return the STRATEGY records and the ACCOUNT record that a pass begins as."""
+    rules, cash = book.rules, book.rules.initial_cash
+    budgets = [rules.budgets.get(name, WHOLE_BOOK) for name in book.strategies]
+    strategies = [(*decimal_pair(budget.share), limit(budget.max_positions), 0) for budget in budgets]
+    account = (*decimal_pair(cash), cash * layout.DUST, limit(rules.max_positions), 0, 0, 0, 0)
+    return np.array(strategies, layout.STRATEGY), np.array([account], layout.ACCOUNT)
 
 
 def fees_of(market: Market) -> dict[str, tuple[Fees, ...]]:

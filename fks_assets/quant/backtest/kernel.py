@@ -14,7 +14,7 @@ from fks_assets.quant.backtest.compiled import compiled, compiled_on_disk
 from fks_assets.quant.backtest.entering import OPENED, SIDE, enter
 from fks_assets.quant.backtest.fills import equity_of, leave_at_market, pay_funding, terms_at
 from fks_assets.quant.backtest.holding import is_tie, live_through, live_through_finer
-from fks_assets.quant.backtest.layout import FAR, FINER, OPTIMISTIC
+from fks_assets.quant.backtest.layout import FAR, FINER, NEVER, OPTIMISTIC
 from fks_assets.quant.backtest.results import END, SIGNAL
 
 NONE, OPEN, CLOSE = 0, 1, 2
@@ -199,15 +199,18 @@ def simulate(
     legs, partials, states, strategies, accounts, refused,
     bar_time, bar_equity, bar_exposure, trades, orders,
 ):  # fmt: skip
-    """Run the book; fill the bars, trades and orders (their numbers are in the account) and the counts of states and `refused`.
+    """Run the book; fill the bars, trades and orders (their numbers are in the account) and the counts of states and `refused`,
+    which are all 0 before.
 
     Columns of all series, of all legs' signals, of all terms and finer candles are joined; `series` and `legs` say where theirs
     begin and end. The signal of row r acts at the open of row r + 1 and nowhere else: no fill before that can be expressed.
     """
     account = accounts[0]
     for place in range(len(legs)):
-        leg, states[place].leg = legs[place], place
-        wait_for_signal(leg, states[place], series[leg.series], signal_row, signal_side, refused[place], time, 0)
+        leg, state = legs[place], states[place]
+        state.leg, state.signal, state.terms = place, leg.signals_first, series[leg.series].terms_first
+        state.last_trade = state.day_end = NEVER
+        wait_for_signal(leg, state, series[leg.series], signal_row, signal_side, refused[place], time, 0)
     bar = 0
     equity, gross = account.cash, 0.0
     while True:

@@ -196,6 +196,9 @@ ORDER = np.dtype(
 
 def read_only(column: np.ndarray) -> np.ndarray:
     """Return the column contiguous and read-only, without a copy where it already is: one type for the kernel, compiled once."""
+    flags = column.flags
+    if flags.c_contiguous and not flags.writeable:
+        return column
     view = np.ascontiguousarray(column).view()
     view.setflags(write=False)
     return view

@@ -1,6 +1,5 @@
 """A book as the arrays that the kernel reads. Nothing here decides anything: it only says the rules in the kernel's terms."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -56,13 +55,13 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
     """Join the series of a book, each once."""
     series = tuple(all_series)
     terms = [terms_of(each, costs) for each in series]
-    records, ends = [], (0, 0, 0)
+    slippage = costs.slippage + costs.spread / 2
+    records, row, term, finer = [], 0, 0, 0
     for each, own_terms in zip(series, terms, strict=True):
-        lengths = len(each.candles), len(own_terms), 0 if each.finer is None else len(each.finer)
-        firsts, ends = ends, tuple(map(sum, zip(ends, lengths, strict=True)))
-        slippage = costs.slippage + costs.spread / 2
-        bounds = itertools.chain.from_iterable(zip(firsts, ends, strict=True))
+        ends = row + len(each.candles), term + len(own_terms), finer + (0 if each.finer is None else len(each.finer))
+        bounds = row, ends[0], term, ends[1], finer, ends[2]
         records.append((each.timeframe.milliseconds, *bounds, slippage, costs.impact, costs.impact_limit))
+        row, term, finer = ends
     funding = np.empty(0, layout.FUNDING)
     if any(each.funding is not None for each in series):
         funding = np.concatenate([_funding_of(each) for each in series])
@@ -176,9 +175,14 @@ def rule_values(rules: LegRules, step_ms: int) -> tuple[float, ...]:
         *decimal_pair(rules.liquidation_rate),
         round(rules.cooldown_minutes * _MINUTE_MS),
         rules.cooldown_after == "exit",
-        layout.NO_LIMIT if rules.daily_trades is None else rules.daily_trades,
+        limit(rules.daily_trades),
         layout.NO_LIMIT if oldest is None else round(oldest * step_ms),
     )
+
+
+def limit(most: int | None) -> int:
+    """Return a number of times as the kernel reads it: there is always one."""
+    return layout.NO_LIMIT if most is None else most
 
 
 @lru_cache(maxsize=1024)
