@@ -92,10 +92,11 @@ class Leg:
     rules: LegRules = field(default_factory=LegRules)
 
     def __post_init__(self) -> None:
-        rows, name = len(self.series.candles), f"{self.strategy} on {self.series.market}"
+        rows = len(self.series.candles)
         for column in ("action", "confidence", "stop", "target"):
             values = getattr(self.signals, column)
             if values.shape != (rows,):
+                name = f"{self.strategy} on {self.series.market}"
                 raise InvalidInput(f"{name}: {column} has shape {values.shape}, the candles have {rows} rows")
 
 

@@ -1,7 +1,5 @@
 """Run a book: pack it, let the kernel pass over it once, and name what comes out."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from fks_assets.quant.backtest import layout
@@ -17,12 +15,10 @@ from fks_assets.quant.backtest.packing import (
     pack_signals,
     series_of,
 )
-from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, Fees, LegCounts, Orders, Refusal, Trades
+from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, Fees, Refusal, Written
 from fks_assets.quant.backtest.rules import Budget
 
-REFUSALS = tuple(Refusal)
 WHOLE_BOOK = Budget()
-COUNTED = ["ambiguous", "decided", "funding_due", "funding_unknown", "before_rules", "parts_skipped"]
 
 
 def run_backtest(book: Book) -> BacktestResult:
@@ -101,31 +97,17 @@ class Run:
         )
 
     def result(self) -> BacktestResult:
-        """Return what the pass wrote; the equity curve is not a copy."""
-        book = self.book
-        trades, orders = self.trades[: self.account["trades"][0]], self.orders[: self.account["orders"][0]]
-        columns = Trades(*map(trades.__getitem__, Trades.__dataclass_fields__))
+        """Return what the pass wrote, without a copy of it."""
+        book, account = self.book, self.account[0]
         return BacktestResult(
             book.markets,
             book.strategies,
             book.rules.initial_cash,
-            columns if len(book.legs) == 1 else _sorted(columns),
             EquityCurve(self.market.bar_time, self.equity, self.exposure),
-            Orders(*map(orders.__getitem__, Orders.__dataclass_fields__)),
-            tuple(self._counts()),
             fees_of(self.market),
+            tuple((leg.series.market, leg.strategy) for leg in book.legs),
+            Written(self.trades[: account["trades"]], self.orders[: account["orders"]], self.states, self.refused),
         )
-
-    def _counts(self) -> Sequence[LegCounts]:
-        return [
-            LegCounts(
-                leg.series.market,
-                leg.strategy,
-                {reason: count for reason, count in zip(REFUSALS, refused, strict=True) if count},
-                *counted,
-            )
-            for leg, counted, refused in zip(self.book.legs, self.states[COUNTED].tolist(), self.refused.tolist(), strict=True)
-        ]
 
 
 def _beginning(book: Book) -> tuple[np.ndarray, np.ndarray]:
@@ -150,10 +132,3 @@ def fees_of(market: Market) -> dict[str, tuple[Fees, ...]]:
         charged = map(Fees, maker[first:end], taker[first:end])
         found[series.market] = tuple(dict.fromkeys((*found.get(series.market, ()), *charged)))
     return found
-
-
-def _sorted(trades: Trades) -> Trades:
-    exits, entries = trades.exit_time, trades.entry_time
-    if ((exits[1:] > exits[:-1]) | ((exits[1:] == exits[:-1]) & (entries[1:] >= entries[:-1]))).all():
-        return trades
-    return trades.take(np.lexsort((entries, exits)))

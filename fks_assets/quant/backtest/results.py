@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ ENTRY = 0
 STOP, TARGET, TRAILING, SIGNAL, LIQUIDATION, END, PARTIAL = (int(reason) for reason in ExitReason)
 
 
+# Of layout.STATE, in the order of LegCounts.
+_COUNTED = ["ambiguous", "decided", "funding_due", "funding_unknown", "before_rules", "parts_skipped"]
 _LISTED = ("time", "market", "strategy", "side", "quantity", "price", "fee", "reason")
 
 
@@ -142,6 +145,9 @@ class Orders:
         return len(self.side)
 
 
+C = TypeVar("C", Trades, Orders)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LegCounts:
     """What happened in one leg besides its trades.
@@ -171,21 +177,53 @@ class Fees:
     taker: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """The records of a pass (layout.py): of its trades and its orders, of each leg's state at the end and its refusals."""
+
+    trades: np.ndarray
+    orders: np.ndarray
+    states: np.ndarray
+    refused: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class BacktestResult:
-    """Trades, equity curve and orders of one book, with the names behind their codes; `legs` in the order of the book.
+    """Trades, equity curve and orders of one book, with the names behind their codes.
 
-    `fees` are by market those that were charged over the candles, one after another where the market's rules changed them.
+    `fees` are by market those that were charged over the candles, one after another where the market's rules changed them;
+    `leg_names` are (market, strategy) in the order of the book. The columns are made of `written` when they are asked for.
     """
 
     markets: tuple[str, ...]
     strategies: tuple[str, ...]
     initial_cash: float
-    trades: Trades
     equity: EquityCurve
-    orders: Orders
-    legs: tuple[LegCounts, ...] = field(default=())
-    fees: Mapping[str, tuple[Fees, ...]] = field(default_factory=dict)
+    fees: Mapping[str, tuple[Fees, ...]]
+    leg_names: tuple[tuple[str, str], ...]
+    written: Written
+
+    @cached_property
+    def trades(self) -> Trades:
+        """Return the closed trades and partial exits."""
+        trades = _columns(Trades, self.written.trades)
+        exits, entries = trades.exit_time, trades.entry_time
+        is_sorted = (exits[1:] > exits[:-1]) | ((exits[1:] == exits[:-1]) & (entries[1:] >= entries[:-1]))
+        return trades if is_sorted.all() else trades.take(np.lexsort((entries, exits)))
+
+    @cached_property
+    def orders(self) -> Orders:
+        """Return every fill."""
+        return _columns(Orders, self.written.orders)
+
+    @cached_property
+    def legs(self) -> tuple[LegCounts, ...]:
+        """Return what happened in each leg besides its trades, in the order of the book."""
+        counts = self.written.states[_COUNTED].tolist()
+        return tuple(
+            LegCounts(*names, {reason: count for reason, count in zip(Refusal, refused, strict=True) if count}, *counted)
+            for names, counted, refused in zip(self.leg_names, counts, self.written.refused.tolist(), strict=True)
+        )
 
     @property
     def final_equity(self) -> float:
@@ -234,3 +272,7 @@ class BacktestResult:
                 column = column + 0.0
             digest.update(np.ascontiguousarray(column, column.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
+
+
+def _columns(kind: type[C], records: np.ndarray) -> C:
+    return kind(*(records[each.name] for each in fields(kind)))

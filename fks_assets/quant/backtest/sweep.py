@@ -16,8 +16,8 @@ import numpy as np
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import Book, Leg, MarketSeries
 from fks_assets.quant.backtest.engine import Run
-from fks_assets.quant.backtest.layout import LEG, LEG_RULES
-from fks_assets.quant.backtest.packing import Market, Signals, pack_legs, pack_market, pack_signals, rule_values
+from fks_assets.quant.backtest.layout import LEG_RULES
+from fks_assets.quant.backtest.packing import Market, Signals, leg_records, pack_legs, pack_market, pack_signals, rule_values
 from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
 from fks_assets.quant.backtest.sharing import SharedWork
 from fks_assets.quant.performance_series import daily_curve
@@ -109,7 +109,7 @@ def _run_part(
         book = Book((Leg(strategy, series, columns, group[0][1]),), book_rules)
         first, partials = pack_legs(book, (0,), (len(signals),))
         where = first[0].tolist()[: -len(LEG_RULES)]
-        legs = np.array([(*where, *rule_values(rules, step)) for _, rules in group], LEG)
+        legs = leg_records((*where, *rule_values(rules, step)) for _, rules in group)
         found = np.empty((len(group), figures.shape[1]))
         Run(book, market, first, partials, only_figures=True).simulate_each(signals, legs, daily_rows, found)
         figures[[row for row, _ in group]] = found
