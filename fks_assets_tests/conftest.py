@@ -1,5 +1,6 @@
 """Shared fixtures: one private PostgreSQL for each test process, an empty migrated database for each test that asks for one."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -71,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return place.get(path.as_posix(), place.get(path.parts[0], len(place)))
 
     items.sort(key=place_of)
+
+
+def pytest_collection_finish() -> None:
+    """Never look for garbage among the modules again: half a million objects that stay cost every test a quarter of its time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """One strategy over one stretch of time, for searches: signals with the history before it, one book, daily returns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -104,7 +104,7 @@ class Track:
 
 
 def judge_period(
-    strategy: Strategy[Any], candles: Candles, first: int, indicators: dict[str, np.ndarray], warm: np.ndarray
+    strategy: Strategy[Any], candles: Candles, first: int, indicators: Mapping[str, np.ndarray], warm: np.ndarray
 ) -> SignalColumns:
     """Return the signals of the candles from row `first` on, judged with the history before them.
 

@@ -21,7 +21,7 @@ from fks_assets.stores.ledger.orders import read_orders
 from fks_assets.stores.ledger.positions import read_positions
 from fks_assets.stores.ledger.stops import StopState, set_stop
 from fks_assets.stores.notifications import Notification, read_notifications
-from fks_assets_tests.guard.world import SaidPrices
+from fks_assets_tests.guard.world import ENOUGH_SECONDS, SaidPrices
 from fks_assets_tests.guarding.guarded_desk import at_exchange, checked, enter, guard, position_of, stop_of
 from fks_assets_tests.orders.trading_desk import TradingDesk
 from fks_assets_tests.portfolio.accounts import account_desk, faults, look, run
@@ -141,7 +141,7 @@ def guard_of(desk: StoppedDesk) -> StopGuard:
 
     async def read(exchange: str, markets: Sequence[Market], seconds: float) -> Tickers:
         assert exchange == "simulated"
-        return await desk.desk.market_data.tickers(exchange, markets, seconds)
+        return await desk.desk.market_data.tickers(exchange, markets, ENOUGH_SECONDS)
 
     return StopGuard(desk.desk.stores.database, GuardSettings(), read, clock=lambda: desk.now_ms, pause=pause)
 

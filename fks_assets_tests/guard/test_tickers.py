@@ -12,7 +12,6 @@ import pytest
 
 from fks_assets.desk.price_reads import borne_out, read_prices
 from fks_assets.errors import ExchangeError, ExchangeRefused, InvalidResponse
-from fks_assets.exchanges import tickers
 from fks_assets.exchanges.budget import DatabaseBudget
 from fks_assets.exchanges.dialects import DIALECTS
 from fks_assets.exchanges.profile import ExchangeProfile
@@ -22,7 +21,7 @@ from fks_assets.simulator.inprocess import running_simulator
 from fks_assets.stores.database import Database
 from fks_assets.stores.guard import KnownPrice
 from fks_assets_tests.exchanges.scripted_server import Reply, Request, scripted_server
-from fks_assets_tests.guard.world import MARKET, NOW_MS
+from fks_assets_tests.guard.world import ENOUGH_SECONDS, MARKET, NOW_MS
 
 BTC_USDT, BTC_IRT, BTC_USD = (parse_market(f"{symbol}@venue") for symbol in ("BTC-USDT", "BTC-IRT", "BTC-USD"))
 BINANCE = {
@@ -32,7 +31,6 @@ BINANCE = {
     "askPrice": "65000.02",
     "closeTime": 1_767_268_800_123,
 }
-ENOUGH_SECONDS = 60.0
 WALLEX = {"BTCUSDT": ("65000.5", "65000", "65001"), "BTCTMN": (4_100_000_000, 4_099_000_000, 4_101_000_000)}
 BODIES: dict[str, tuple[Any, dict[Market, tuple[str, str, str]]]] = {
     "binance": ([BINANCE], {BTC_USDT: ("65000.01", "65000", "65000.02")}),
@@ -57,11 +55,6 @@ BODIES: dict[str, tuple[Any, dict[Market, tuple[str, str, str]]]] = {
         {BTC_IRT: ("4100000000.5", "4100000000", "4100000001")},
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _whatever_else_the_machine_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tickers, "PATIENCE_SECONDS", ENOUGH_SECONDS)
 
 
 def ask(database: Database, dialect: str, answer: Any, markets: list[Market]) -> tuple[Tickers, list[Request]]:

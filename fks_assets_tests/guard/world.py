@@ -21,6 +21,8 @@ from fks_assets.stores.notifications import Notification, read_notifications
 NOW_MS = 1_767_268_800_000  # 2026-01-01T12:00Z
 MARKET = Market("BTC", "USDT", "binance")
 OTHER = Market("ETH", "USDT", "binance")
+# For what is really read, however busy the machine is.
+ENOUGH_SECONDS = 60.0
 Offer = float | str | None
 
 

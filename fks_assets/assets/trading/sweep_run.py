@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from fks_assets.quant.performance_series import daily_curve, with_base
 from fks_assets.quant.performance_statistics import DAYS_PER_YEAR
 from fks_assets.quant.search_evidence import deflated_by_quartiles
 from fks_assets.quant.strategies.base import SignalColumns, Strategy, read_parameters
+from fks_assets.quant.strategies.lending import LentColumns
 from fks_assets.quant.sweep_axes import OF_RULES, Axis, read_axis
 from fks_assets.quant.sweep_grid import Combination, Grid, GridRules, Plateau, Ranking, Values, grid_of, plateau_of, ranked
 from fks_assets.quant.timeframes import Timeframe
@@ -196,8 +197,10 @@ def _sweep_market(
     ways = {owes_funding(rules): rules for rules in grid.rules}
     series_of = {owes: market_series(read, timeframe, rules) for owes, rules in ways.items()}
 
+    lent = replace(read, indicators=LentColumns(read.candles, read.indicators, read.warm))
+
     def signals_of(combination: Combination) -> SignalColumns:
-        return judge(_named(subject, grid.strategies[combination.strategy]), read)
+        return judge(_named(subject, grid.strategies[combination.strategy]), lent)
 
     figures: dict[str, np.ndarray] = {}
     owing = np.array([owes_funding(grid.rules[combination.rules]) for combination in grid.combinations])

@@ -13,7 +13,8 @@ class SharedWork(Generic[J]):
 
     Judging is Python and running a part is not: threads that judge at the same time wait for each other at every step, and one
     that judges beside another's run costs it nothing. So one thread at a time judges, ahead of need; only groups too small to be
-    shared out are judged by whoever is free. No more judgements wait than there are threads.
+    shared out, and the first ones, while there is nothing to run yet, are judged by whoever is free. No more judgements wait than
+    there are threads.
     """
 
     def __init__(self, groups: Iterable[list[int]], judge: Callable[[int], J], workers: int) -> None:
@@ -21,7 +22,7 @@ class SharedWork(Generic[J]):
         self._judge, self._workers = judge, workers
         self._left = sum(len(group) for group in self._groups)
         self._judged: deque[tuple[J, list[int]]] = deque()
-        self._judging, self._failed = 0, False
+        self._judging, self._begun, self._failed = 0, False, False
         self._changed = Condition()
 
     def work_off(self, run: Callable[[J, list[int]], None]) -> None:
@@ -50,8 +51,8 @@ class SharedWork(Generic[J]):
             return [], self._part() if self._judged and not self._failed else None
 
     def _ready(self) -> bool:
-        too_small = bool(self._groups) and len(self._groups[0]) <= self._workers
-        return bool(self._failed or self._judged or not self._judging or too_small)
+        alone = bool(self._groups) and (not self._begun or len(self._groups[0]) <= self._workers)
+        return bool(self._failed or self._judged or not self._judging or alone)
 
     def _wanted(self) -> bool:
         return not self._judged or (not self._judging and len(self._judged) < self._workers)
@@ -59,6 +60,7 @@ class SharedWork(Generic[J]):
     def _add(self, judgement: J, group: list[int]) -> None:
         with self._changed:
             self._judging -= 1
+            self._begun = True
             self._judged.append((judgement, group))
             self._changed.notify_all()
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import WARMUP_ROWS
+from fks_assets.quant.strategies.lending import LentColumns
 
 BUY, HOLD, SELL = 1, 0, -1
 TOO_LITTLE_HISTORY = "too little history"
@@ -103,16 +104,22 @@ class Strategy(Generic[P], metaclass=_Strategies):
         for name, column in (*((name, indicators[name]) for name in self.required_columns), ("warm", warm)):
             if column.shape != (rows,):
                 raise InvalidInput(f"strategy {self.name}: {name} has shape {column.shape}, the candles have {rows} rows")
-        ready = warm.astype(bool)
-        ready[: self.lookback_rows] = False
-        finite = np.empty(rows, np.bool_)
-        for name in self.required_columns:
-            ready &= np.isfinite(indicators[name], out=finite)
+        if isinstance(indicators, LentColumns) and indicators.candles is candles and indicators.warm is warm:
+            ready = indicators.kept((self.required_columns, self.lookback_rows), lambda: self._ready(indicators, warm))
+        else:
+            ready = self._ready(indicators, warm)
         if not ready.any():
             return _silence(rows)
         judged = self.judge(candles, indicators)
         _require_sound(judged, rows, self.name)
         return _restrict(judged, candles.close, ready)
+
+    def _ready(self, indicators: Mapping[str, np.ndarray], warm: np.ndarray) -> np.ndarray:
+        ready, finite = warm.astype(bool), np.empty(len(warm), np.bool_)
+        ready[: self.lookback_rows] = False
+        for name in self.required_columns:
+            ready &= np.isfinite(indicators[name], out=finite)
+        return ready
 
     @abstractmethod
     def judge(self, candles: Candles, indicators: Mapping[str, np.ndarray]) -> SignalColumns:

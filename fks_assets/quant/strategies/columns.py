@@ -6,13 +6,15 @@ import numpy as np
 
 from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import highest_before, lowest_before, volume_ratio, window_mean
+from fks_assets.quant.strategies.lending import LentColumns
 
 STILL_CANDLES = 20
 
 
 class Columns:
     """Indicators of some candles, one value a candle: the stored column where there is one of the length asked for, else the
-    same by TA-Lib from the candles, so that no length is silently another one. Values before a column's look-back are NaN.
+    same by TA-Lib from the candles, so that no length is silently another one. Values before a column's look-back are NaN. A
+    column may be lent to others too, so a strategy changes a copy of it.
     """
 
     def __init__(self, candles: Candles, stored: Mapping[str, np.ndarray]) -> None:
@@ -89,4 +91,10 @@ class Columns:
 
     def _column(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         stored = self._stored.get(name)
-        return compute() if stored is None else stored
+        if stored is not None:
+            return stored
+        if isinstance(self._stored, LentColumns) and self._stored.candles is self._candles:
+            return self._stored.kept(name, compute)
+        computed = compute()
+        computed.setflags(write=False)
+        return computed

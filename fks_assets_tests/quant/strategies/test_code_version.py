@@ -20,6 +20,7 @@ CHANGED = {
     "fks_assets.quant.indicators": set(STRATEGIES),
     "fks_assets.quant.strategies.base": set(STRATEGIES),
     "fks_assets.quant.candles": set(STRATEGIES),
+    "fks_assets.quant.strategies.lending": set(STRATEGIES),
     "fks_assets.quant.strategies.rules": set(STRATEGIES),
     "fks_assets.quant.strategies.columns": set(STRATEGIES) - {"technical"},
     "fks_assets.quant.strategies.momentum": {"momentum"},
