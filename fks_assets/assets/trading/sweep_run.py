@@ -14,16 +14,12 @@ from fks_assets.assets.trading.in_force import StrategyInForce
 from fks_assets.assets.trading.series import SeriesRead
 from fks_assets.assets.trading.standard import rules_of_markets
 from fks_assets.errors import InvalidInput
-from fks_assets.quant.backtest.book import single
-from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.backtest.named_rules import rules_from
 from fks_assets.quant.backtest.rules import BookRules, LegRules, Sizing
 from fks_assets.quant.backtest.sweep import sweep
 from fks_assets.quant.markets import Market
 from fks_assets.quant.optimisation import checked_workers
-from fks_assets.quant.performance import measure
-from fks_assets.quant.performance_ruin import DUST, after_ruin
-from fks_assets.quant.performance_series import daily_curve, with_base
+from fks_assets.quant.performance_series import daily_curve
 from fks_assets.quant.performance_statistics import DAYS_PER_YEAR
 from fks_assets.quant.search_evidence import deflated_by_quartiles
 from fks_assets.quant.strategies.base import SignalColumns, Strategy, read_parameters
@@ -34,7 +30,6 @@ from fks_assets.quant.timeframes import Timeframe
 from fks_assets.resources.stores import Stores
 
 OF_SIZING = "sizing."
-DEEPEST_PCT = 100 * (1 - DUST)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,13 +191,13 @@ def _sweep_market(
     # One series for all rules that owe funding, one for all that owe none.
     ways = {owes_funding(rules): rules for rules in grid.rules}
     series_of = {owes: market_series(read, timeframe, rules) for owes, rules in ways.items()}
-
     lent = replace(read, indicators=LentColumns(read.candles, read.indicators, read.warm))
 
     def signals_of(combination: Combination) -> SignalColumns:
         return judge(_named(subject, grid.strategies[combination.strategy]), lent)
 
     figures: dict[str, np.ndarray] = {}
+    ruined = np.zeros(len(grid), np.bool_)
     owing = np.array([owes_funding(grid.rules[combination.rules]) for combination in grid.combinations])
     for owes, series in series_of.items():
         rows = np.flatnonzero(owing == owes)
@@ -218,21 +213,7 @@ def _sweep_market(
         )
         for name, column in result.figures.items():
             figures.setdefault(name, np.empty(len(grid)))[rows] = column
-    ruined = np.zeros(len(grid), np.bool_)
-    # A sweep reckons on with what was lost: whoever may have lost everything is run again as `backtest` does it.
-    for row in np.flatnonzero(figures["max_drawdown_intraday_pct"] >= DEEPEST_PCT).tolist():
-        combination = grid.combinations[row]
-        rules = grid.rules[combination.rules]
-        series = series_of[owes_funding(rules)]
-        outcome = run_backtest(single(subject.name, series, signals_of(combination), rules, book))
-        equity, ruin = after_ruin(outcome.equity.equity, outcome.initial_cash)
-        if ruin is not None:
-            ruined[row] = True
-            curve = with_base(int(series.candles.open_time[0]), outcome.initial_cash, outcome.equity.time, equity)
-            performance = measure(*curve, trades=outcome.trades)
-            for name, column in figures.items():
-                value = getattr(performance, name)
-                column[row] = math.nan if value is None else value
+        ruined[rows] = result.ruined
     return MarketSwept(read.market.key, figures, ruined)
 
 

@@ -20,12 +20,12 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.np import linalg
 
-from fks_assets.quant import sizing, stops
+from fks_assets.quant import performance_ruin, sizing, stops
 
 _PREFIX = "fks-"
 _PACKAGE = Path(__file__).resolve().parent
 # numba sees changes of the file of the compiled function alone, not of the functions it calls: the whole text names the folder.
-_SOURCES = (Path(stops.__file__), Path(sizing.__file__), *sorted(_PACKAGE.glob("*.py")))
+_SOURCES = (*(Path(module.__file__) for module in (stops, sizing, performance_ruin)), *sorted(_PACKAGE.glob("*.py")))
 
 
 @cache

@@ -60,8 +60,9 @@ class Run:
 
         simulate(*self._arguments(signals, legs))
 
-    def simulate_each(self, signals: Signals, each_leg: np.ndarray, daily_rows: np.ndarray, figures: np.ndarray) -> None:
-        """Make a pass for each of these LEG records in a book of one leg, and write summary.FIGURES of each into its row.
+    def simulate_each(self, signals: Signals, each_leg: np.ndarray, daily_rows: np.ndarray, *written: np.ndarray) -> None:
+        """Make a pass for each of these LEG records in a book of one leg; write summary.FIGURES of each into its row of the first
+        of `written`, and whether it lost everything into the second.
 
         `daily_rows` are the places of each UTC day's last equity, -1 for the base.
         """
@@ -69,7 +70,7 @@ class Run:
 
         passes = self._arguments(signals, np.empty(1, layout.LEG))
         beginnings = (record.copy() for record in (self.states, self.strategies, self.account))
-        simulate_each(*passes, *beginnings, each_leg, self.book.rules.initial_cash, daily_rows, figures)
+        simulate_each(*passes, *beginnings, each_leg, self.book.rules.initial_cash, daily_rows, *written)
 
     def _arguments(self, signals: Signals, legs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (

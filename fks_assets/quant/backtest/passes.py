@@ -12,9 +12,10 @@ def simulate_each(
     series, terms, funding, finer_time, finer_open, finer_high, finer_low, finer_close,
     legs, partials, states, strategies, accounts, refused,
     bar_time, bar_equity, bar_exposure, trades, orders,
-    first_states, first_strategies, first_accounts, each_leg, base, daily_rows, figures,
+    first_states, first_strategies, first_accounts, each_leg, base, daily_rows, figures, ruined,
 ):  # fmt: skip
-    """Run a book of one leg once for each record of `each_leg`; write the FIGURES of each run into its row of `figures`.
+    """Run a book of one leg once for each record of `each_leg`; write the FIGURES of each run into its row of `figures`, and
+    into `ruined` whether it lost everything.
 
     The other columns are those of `simulate`; `first_…` is what the records of that name begin each run as.
     """
@@ -30,4 +31,4 @@ def simulate_each(
             legs, partials, states, strategies, accounts, refused,
             bar_time, bar_equity, bar_exposure, trades, orders,
         )  # fmt: skip
-        summarise(bar_equity, base, daily_rows, trades, accounts[0].trades, figures[place])
+        ruined[place] = summarise(bar_equity, base, daily_rows, trades, accounts[0].trades, figures[place])

@@ -31,11 +31,12 @@ C = TypeVar("C")
 @dataclass(frozen=True, slots=True, eq=False)
 class SweepResult(Generic[C]):
     """One row a combination, in the order given: the combination, and float64 columns by the names of summary.FIGURES, NaN where
-    a figure is not defined.
+    a figure is not defined; `ruined` bool where everything was lost, which the figures then say: the account is over.
     """
 
     combinations: tuple[C, ...]
     figures: dict[str, np.ndarray]
+    ruined: np.ndarray
 
     def __len__(self) -> int:
         return len(self.combinations)
@@ -71,8 +72,9 @@ def sweep(
 
     book = book or BookRules()
     market = pack_market([series], book.costs)
-    figures = np.full((len(combinations), len(FIGURES)), np.nan)
-    run = partial(_run_part, series, market, _daily_rows(market), book, strategy, combinations, rules_of or _default, figures)
+    figures, ruined = np.full((len(combinations), len(FIGURES)), np.nan), np.zeros(len(combinations), np.bool_)
+    of = series, market, _daily_rows(market), book, strategy, combinations, rules_of or _default
+    run = partial(_run_part, *of, figures, ruined)
 
     def judge(row: int) -> tuple[SignalColumns, Signals]:
         columns = signals_of(combinations[row])
@@ -84,7 +86,7 @@ def sweep(
         work.work_off(run)
     for other in others:
         other.result()
-    return SweepResult(tuple(combinations), {name: figures[:, place] for place, name in enumerate(FIGURES)})
+    return SweepResult(tuple(combinations), {name: figures[:, place] for place, name in enumerate(FIGURES)}, ruined)
 
 
 def _run_part(
@@ -96,6 +98,7 @@ def _run_part(
     combinations: Sequence[C],
     rules_of: Callable[[C], LegRules],
     figures: np.ndarray,
+    ruined: np.ndarray,
     judged: tuple[SignalColumns, Signals],
     rows: Sequence[int],
 ) -> None:
@@ -110,9 +113,10 @@ def _run_part(
         first, partials = pack_legs(book, (0,), (len(signals),))
         where = first[0].tolist()[: -len(LEG_RULES)]
         legs = leg_records((*where, *rule_values(rules, step)) for _, rules in group)
-        found = np.empty((len(group), figures.shape[1]))
-        Run(book, market, first, partials, only_figures=True).simulate_each(signals, legs, daily_rows, found)
-        figures[[row for row, _ in group]] = found
+        found, lost = np.empty((len(group), figures.shape[1])), np.empty(len(group), np.bool_)
+        Run(book, market, first, partials, only_figures=True).simulate_each(signals, legs, daily_rows, found, lost)
+        places = [row for row, _ in group]
+        figures[places], ruined[places] = found, lost
 
 
 def _groups(combinations: Sequence[C], shared: Callable[[C], Hashable] | None) -> Sequence[list[int]]:

@@ -9,11 +9,15 @@ import pytest
 from fks_assets.errors import InvalidInput
 from fks_assets.quant.backtest.book import single
 from fks_assets.quant.backtest.engine import run_backtest
-from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit
+from fks_assets.quant.backtest.rules import BookRules, LegRules, PartialExit, Sizing
 from fks_assets.quant.backtest.sweep import sweep
+from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import compute_indicators, warm_rows
+from fks_assets.quant.performance import measure
+from fks_assets.quant.performance_ruin import after_ruin
+from fks_assets.quant.performance_series import with_base
 from fks_assets.quant.strategies.registry import create_strategy
-from fks_assets_tests.quant.backtest.books import free, series
+from fks_assets_tests.quant.backtest.books import free, series, signals
 from fks_assets_tests.quant.backtest.comparing import figures_of
 from fks_assets_tests.quant.series import synthetic
 
@@ -59,6 +63,37 @@ def test_signals_are_judged_once_for_all_that_share_them(workers):
 
     sweep(WHERE, COMBINATIONS * 5, counted, rules_of=rules_of, shared=lambda each: each[:2], book=BOOK, workers=workers)
     assert sorted(judged) == sorted({combination[:2] for combination in COMBINATIONS})
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_who_lost_everything_is_over_and_said_to_be(workers):
+    """Sold in a market that rises hundredfold, with margin calls and without: `after_ruin` and `measure` of the backtest say what
+    is left of each.
+    """
+    of, rise = synthetic(2000, seed=5, volatility=0.004), np.geomspace(1, 100, 2000)
+    rising = Candles(of.open_time, *(each * rise for each in (of.open, of.high, of.low, of.close)), of.volume)
+    sold = signals(2000, {300: (-1, np.nan, np.nan), 1500: (1, np.nan, np.nan)})
+    fractions = (0.001, 0.05, 0.4, 1.0)
+
+    def ruled(fraction: float) -> LegRules:
+        sizing = Sizing(kind="fraction", size=fraction)
+        return free(sizing=sizing, leverage=20.0, maintenance_margin=0.0, exit_on_signal=False)
+
+    def unliquidated(fraction: float) -> LegRules:
+        return free(sizing=Sizing(kind="notional", size=fraction * 20_000), leverage=1.0, exit_on_signal=False)
+
+    for rules, lost in ((ruled, 1), (unliquidated, 2)):
+        found = sweep(series(rising), fractions, lambda _: sold, rules_of=rules, book=BOOK, workers=workers)
+        for row, fraction in enumerate(fractions):
+            result = run_backtest(single("sweep", series(rising), sold, rules(fraction), BOOK))
+            equity, ruin = after_ruin(result.equity.equity, result.initial_cash)
+            assert found.ruined[row] == (ruin is not None)
+            time, equity = with_base(int(rising.open_time[0]), result.initial_cash, result.equity.time, equity)
+            performance = measure(time, equity, trades=result.trades)
+            for name, column in found.figures.items():
+                expected = getattr(performance, name)
+                assert column[row] == pytest.approx(np.nan if expected is None else expected, rel=1e-9, nan_ok=True), name
+        assert found.ruined.sum() == lost
 
 
 def test_the_best_row_is_the_first_with_the_highest_figure():
