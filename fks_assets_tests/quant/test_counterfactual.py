@@ -1,29 +1,30 @@
 """Differences of two runs (D10), on small results written by hand."""
 
-from dataclasses import fields
-
 import numpy as np
 
-from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, ExitReason, Orders, Trades
+from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, ExitReason
 from fks_assets.quant.counterfactual import signal_changes, trade_changes
 from fks_assets.quant.strategies.base import SignalColumns
+from fks_assets_tests.quant.backtest.comparing import result_of
 
 HOUR = 3_600_000
 
 
 def result(*rows: tuple[int, int, float]) -> BacktestResult:
     """A result of trades (hour of entry, side, pnl) in one market; all else is the same for all."""
-    count = len(rows)
-    entry = np.array([row[0] * HOUR for row in rows], np.int64)
-    none = np.zeros(count)
-    trades = Trades(
-        np.zeros(count, np.int16), np.zeros(count, np.int16), np.array([row[1] for row in rows], np.int8), entry, entry + HOUR,
-        none, none, none, none, none, none, np.array([row[2] for row in rows], float), none,
-        np.full(count, ExitReason.STOP, np.int8), np.ones(count, np.int32), np.zeros(count, np.bool_),
-        np.zeros(count, np.int32), entry + HOUR,
-    )  # fmt: skip
-    empty = np.array([])
-    return BacktestResult(("BTC-USDT@x",), ("s",), 1.0, trades, EquityCurve(*[empty] * 3), Orders(*[empty] * len(fields(Orders))))
+    hour, side, pnl = np.array(rows).T
+    entry, empty = hour * HOUR, np.array([])
+    return result_of(
+        EquityCurve(empty, empty, empty),
+        1.0,
+        entry_time=entry,
+        exit_time=entry + HOUR,
+        booked_at=entry + HOUR,
+        side=side,
+        pnl=pnl,
+        exit_reason=np.full(len(rows), ExitReason.STOP),
+        candles_held=np.ones(len(rows)),
+    )
 
 
 def test_trades_are_added_removed_and_changed_and_equal_ones_are_left_out():

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from dataclasses import fields, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from selenium.webdriver.chrome.service import Service
 
 from fks_assets.errors import InvalidInput
 from fks_assets.quant import plot
+from fks_assets.quant.backtest.results import EquityCurve
 from fks_assets.quant.candles import Candles, empty_candles
 from fks_assets.quant.performance import FIGURES, measure
 from fks_assets.quant.performance_charts import (
@@ -36,7 +37,7 @@ from fks_assets.quant.performance_series import DAY_MS, CashFlows, daily_curve
 from fks_assets.quant.performance_words import figure, money_digits, price, quantity, signed
 from fks_assets.quant.tear_sheet import GROUPS, TearSheet, tear_sheet_html
 from fks_assets.quant.tear_sheet_tables import Table
-from fks_assets_tests.quant.backtest.comparing import figures_of
+from fks_assets_tests.quant.backtest.comparing import figures_of, result_of
 from fks_assets_tests.quant.series import HOUR_MS, START_MS, synthetic
 from fks_assets_tests.quant.trade_rows import trades_of
 
@@ -483,12 +484,9 @@ def test_numbers_are_written_for_people(shown, words):
 
 
 def test_the_figures_of_a_backtest_begin_with_its_initial_cash():
-    from fks_assets.quant.backtest.results import BacktestResult, EquityCurve, Orders
-
-    orders = Orders(*(np.empty(0) for _ in fields(Orders)))
     hours = START_MS + HOUR_MS * np.arange(1, 73)
     equity = EquityCurve(hours, np.linspace(101, 130, 72), np.full(72, 0.5))
-    figures = figures_of(BacktestResult(("BTC",), ("x",), 100.0, trades_of([]), equity, orders), START_MS)
+    figures = figures_of(result_of(equity, 100.0), START_MS)
     assert (figures.start_equity, figures.days, figures.exposure_pct) == (100.0, 3, 100.0)
     assert figures.total_return_pct == pytest.approx(30.0)
     daily = daily_curve(np.concatenate(([START_MS], hours)), np.concatenate(([100.0], equity.equity)))

@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import numpy as np
 
+from fks_assets.quant.backtest import layout
 from fks_assets.quant.backtest.book import Book
 from fks_assets.quant.backtest.engine import run_backtest
-from fks_assets.quant.backtest.results import ENTRY, BacktestResult, ExitReason, Refusal
+from fks_assets.quant.backtest.results import ENTRY, BacktestResult, EquityCurve, ExitReason, Refusal, Written
 from fks_assets.quant.performance import Performance, measure
 from fks_assets.quant.performance_series import with_base
 from fks_assets_tests.quant.backtest.reference import Outcome, reference_backtest
@@ -38,6 +39,15 @@ def figures_of(result: BacktestResult, start_ms: int) -> Performance:
     time, equity = with_base(start_ms, result.initial_cash, result.equity.time, result.equity.equity)
     _, exposure = with_base(start_ms, 0.0, result.equity.time, result.equity.exposure)
     return measure(time, equity, exposure=exposure, trades=result.trades)
+
+
+def result_of(equity: EquityCurve, cash: float, **trades: np.ndarray) -> BacktestResult:
+    """Return a result of one strategy on one market without orders, its trades' columns as given, 0 in all others."""
+    records = np.zeros(max(map(len, trades.values()), default=0), layout.TRADE)
+    for name, column in trades.items():
+        records[name] = column
+    written = Written(records, np.zeros(0, layout.ORDER), np.zeros(1, layout.STATE), np.zeros((1, len(Refusal)), np.int64))
+    return BacktestResult(("BTC-USDT@x",), ("s",), cash, equity, {}, (("BTC-USDT@x", "s"),), written)
 
 
 def rows_of(result: BacktestResult) -> list[dict[str, object]]:
