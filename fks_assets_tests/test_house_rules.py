@@ -129,11 +129,12 @@ def test_candles_are_judged_by_what_no_strategy_can_replace() -> None:
     assert [f"{source}:{node.lineno}" for source, node in evaluated if ast.unparse(node.func) != "Strategy.evaluate"] == []
 
 
-def test_definitions_load_nothing_heavy() -> None:
+def test_definitions_load_nothing_heavy_and_what_they_load_is_never_searched_for_garbage() -> None:
     heavy = ["ccxt", "talib", "numba", "pyarrow.compute", "pandas", "pyarrow", "matplotlib", "scipy", "optuna", "cryptography"]
-    script = f"import sys, fks_assets.definitions; print([name for name in {heavy!r} if name in sys.modules])"
+    shown = f"[name for name in {heavy!r} if name in sys.modules], len(gc.get_objects()) < gc.get_freeze_count()"
+    script = f"import gc, sys, fks_assets.definitions; print({shown})"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
-    assert answer.stdout.strip().splitlines()[-1:] == ["[]"], answer.stdout + answer.stderr
+    assert answer.stdout.strip().splitlines()[-1:] == ["[] True"], answer.stdout + answer.stderr
 
 
 def test_no_asset_uses_a_pickling_io_manager() -> None:
