@@ -60,9 +60,11 @@ class Run:
 
         simulate(*self._arguments(signals, legs))
 
-    def simulate_each(self, signals: Signals, each_leg: np.ndarray, daily_rows: np.ndarray, *written: np.ndarray) -> None:
-        """Make a pass for each of these LEG records in a book of one leg; write summary.FIGURES of each into its row of the first
-        of `written`, and whether it lost everything into the second.
+    def simulate_each(
+        self, signals: Signals, each_leg: np.ndarray, daily_rows: np.ndarray, figures: np.ndarray, ruined: np.ndarray
+    ) -> None:
+        """Make a pass for each of these LEG records in a book of one leg; write its summary.FIGURES into a row of `figures`, and
+        whether it lost everything into `ruined`.
 
         `daily_rows` are the places of each UTC day's last equity, -1 for the base.
         """
@@ -70,7 +72,7 @@ class Run:
 
         passes = self._arguments(signals, np.empty(1, layout.LEG))
         beginnings = (record.copy() for record in (self.states, self.strategies, self.account))
-        simulate_each(*passes, *beginnings, each_leg, self.book.rules.initial_cash, daily_rows, *written)
+        simulate_each(*passes, *beginnings, each_leg, self.book.rules.initial_cash, daily_rows, figures, ruined)
 
     def _arguments(self, signals: Signals, legs: np.ndarray) -> tuple[np.ndarray, ...]:
         return (
