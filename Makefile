@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST ?= $(BIN)/python -m pytest
-WORKERS ?= 4
+WORKERS ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help up down test nightly bench lint lock clean install
