@@ -70,6 +70,10 @@ def test_a_key_of_another_form_is_refused_and_both_forms_are_named(desk: Desk, j
         ("weekly_reports", "main|2024-02-28", "the one that contains it is 2024-02-26"),
         ("monthly_reports", f"main|{month_of(now_ms())}", f"of {month_of(now_ms())} cannot be made before"),
     ],
+    ids=[
+        *("no day", "month to come", "month before", "strategy", "month under way", "form", "market", "no month"),
+        *("account", "day before", "no Monday", "report under way"),
+    ],
 )
 def test_a_key_that_the_desk_does_not_have_is_named(desk: Desk, job: str, key: str, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -43,7 +43,9 @@ def _told(desk: Desk, database_url: str, line: str = "", **environment: str) -> 
 
 
 @pytest.mark.parametrize(
-    "line", [f"delisted = {iso(LAST + MILLISECONDS_PER_DAY)}", f"listed = {iso(LAST + 20 * MILLISECONDS_PER_DAY)}"]
+    "line",
+    [f"delisted = {iso(LAST + MILLISECONDS_PER_DAY)}", f"listed = {iso(LAST + 20 * MILLISECONDS_PER_DAY)}"],
+    ids=["delisted", "not listed yet"],
 )
 def test_a_market_is_late_unless_it_was_delisted_or_is_not_listed_yet(desk: Desk, database_url: str, line: str) -> None:
     first, second = (market.key for market in desk.settings.market_list())
