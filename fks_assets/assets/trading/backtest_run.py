@@ -22,6 +22,7 @@ from fks_assets.quant.backtest.engine import run_backtest
 from fks_assets.quant.backtest.results import BacktestResult
 from fks_assets.quant.backtest.rules import BookRules, LegRules
 from fks_assets.quant.candles import Candles
+from fks_assets.quant.counting import counted
 from fks_assets.quant.funding import known_pct
 from fks_assets.quant.markets import Market
 from fks_assets.quant.search_trials import judge_period
@@ -151,7 +152,7 @@ class BookBacktest(Measured, ABC):
         if result.parts_skipped:
             notes.append(f"{result.parts_skipped:,} partial exits were left out: they were below the market's smallest order.")
         for reason, count in result.refused.items():
-            notes.append(f"{count:,} signals gave no position: {reason.words}.")
+            notes.append(f"{counted(count, 'signal')} gave no position: {reason.words}.")
         notes += [f"{market} is left out: {reason}." for market, reason in self.left_out.items()]
         return notes
 
