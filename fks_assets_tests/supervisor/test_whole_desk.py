@@ -147,14 +147,17 @@ def test_what_was_loaded_is_shown_as_tables_and_as_json(desk: WholeDesk) -> None
 
 def test_a_job_is_run_by_hand_and_its_result_is_read(desk: WholeDesk) -> None:
     month = f"{datetime.now(UTC):%Y-%m}"
-    launched, succeeded, by_schedules = desk.fks_in_turn(
+    launched, newest, succeeded, by_schedules = desk.fks_in_turn(
         "run risk --market BTC-USDT --wait --json",
+        "runs --limit 1 --status SUCCESS --json",
         "runs --status SUCCESS --json",
-        "runs --json",
+        "runs --limit 200 --json",
     )
     done = json.loads(launched)
     assert done["status"] == "SUCCESS"
     (run,) = (each for each in json.loads(succeeded)["runs"] if each["run_id"] == done["run_id"])
+    (first,) = json.loads(newest)["runs"]
+    assert first["status"] == "SUCCESS" and first["created_at"] >= run["created_at"]
     assert (run["job"], run["trigger"]) == ("risk", "person")
     assert run["partitions"] == f"BTC-USDT@simulated|{month}"
     assert _triggers(by_schedules) >= {("critical_path", "critical_path_schedule"), ("signals", "signals_schedule")}
@@ -164,7 +167,8 @@ def test_a_job_is_run_by_hand_and_its_result_is_read(desk: WholeDesk) -> None:
 
 
 def test_a_run_that_a_sensor_asked_for_is_told_from_a_persons(desk: WholeDesk) -> None:
-    wait_for(lambda: ("ideas", "ideas_sensor") in _triggers(desk.fks("runs", "--json")), "ideas after the run of signals")
+    asked = ("runs", "--limit", "200", "--json")
+    wait_for(lambda: ("ideas", "ideas_sensor") in _triggers(desk.fks(*asked)), "ideas after the run of signals")
 
 
 def _triggers(runs: str) -> set[tuple[str, str]]:
