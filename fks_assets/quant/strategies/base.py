@@ -104,22 +104,16 @@ class Strategy(Generic[P], metaclass=_Strategies):
         for name, column in (*((name, indicators[name]) for name in self.required_columns), ("warm", warm)):
             if column.shape != (rows,):
                 raise InvalidInput(f"strategy {self.name}: {name} has shape {column.shape}, the candles have {rows} rows")
+        needs = tuple(self.required_columns), self.lookback_rows
         if isinstance(indicators, LentColumns) and indicators.candles is candles and indicators.warm is warm:
-            ready = indicators.kept((self.required_columns, self.lookback_rows), lambda: self._ready(indicators, warm))
+            ready = indicators.kept(needs, lambda: _ready(*needs, indicators, warm))
         else:
-            ready = self._ready(indicators, warm)
+            ready = _ready(*needs, indicators, warm)
         if not ready.any():
             return _silence(rows)
         judged = self.judge(candles, indicators)
         _require_sound(judged, rows, self.name)
         return _restrict(judged, candles.close, ready)
-
-    def _ready(self, indicators: Mapping[str, np.ndarray], warm: np.ndarray) -> np.ndarray:
-        ready, finite = warm.astype(bool), np.empty(len(warm), np.bool_)
-        ready[: self.lookback_rows] = False
-        for name in self.required_columns:
-            ready &= np.isfinite(indicators[name], out=finite)
-        return ready
 
     @abstractmethod
     def judge(self, candles: Candles, indicators: Mapping[str, np.ndarray]) -> SignalColumns:
@@ -134,6 +128,14 @@ def read_parameters(strategy: str, model: type[P], values: Mapping[str, Any]) ->
         raise InvalidInput(
             f"strategy {strategy}: {'; '.join(_in_words(each) for each in error.errors(include_url=False))}"
         ) from None
+
+
+def _ready(columns: tuple[str, ...], lookback_rows: int, indicators: Mapping[str, np.ndarray], warm: np.ndarray) -> np.ndarray:
+    ready, finite = warm.astype(bool), np.empty(len(warm), np.bool_)
+    ready[:lookback_rows] = False
+    for name in columns:
+        ready &= np.isfinite(indicators[name], out=finite)
+    return ready
 
 
 def _require_sound(judged: SignalColumns, rows: int, name: str) -> None:

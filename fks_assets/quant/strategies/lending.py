@@ -13,8 +13,9 @@ MOST_KEPT = 12
 
 
 class LentColumns(Mapping[str, np.ndarray]):
-    """Stored indicators of some candles, as a sweep lends them to many strategies: what those compute of the same candles and
-    `warm` rows is kept for the next one, the MOST_KEPT that were asked for last. It can be used from several threads at a time.
+    """Stored indicators of some candles, as a sweep lends them to many strategies. Single columns that `Columns` computes of the
+    same candles, and which rows are ready to be judged, are kept for the next one, the MOST_KEPT that were asked for last. It can
+    be used from several threads at a time.
     """
 
     def __init__(self, candles: Candles, stored: Mapping[str, np.ndarray], warm: np.ndarray) -> None:

@@ -1,11 +1,14 @@
 """What a sweep lends to many strategies: the same judgements as of columns of one's own, each column computed once."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import talib
 
+from fks_assets.quant.candles import Candles
 from fks_assets.quant.indicators import compute_indicators, warm_rows
-from fks_assets.quant.strategies.base import Strategy
+from fks_assets.quant.strategies.base import Parameters, SignalColumns, Strategy
 from fks_assets.quant.strategies.columns import Columns
 from fks_assets.quant.strategies.lending import MOST_KEPT, LentColumns
 from fks_assets.quant.strategies.registry import STRATEGIES, create_strategy
@@ -62,3 +65,28 @@ def test_the_columns_of_other_candles_are_their_own() -> None:
 def test_what_is_computed_cannot_be_changed_by_a_strategy(columns: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="read-only"):
         Columns(CANDLES, columns).sma(33)[0] = 1.0
+
+
+class Hasty(Strategy[Parameters]):
+    """Buys in every candle, wants to be heard without history, and names what it needs in a list."""
+
+    name = "hasty"
+    parameters_model = Parameters
+    required_columns = ["ema_5"]  # type: ignore[assignment]  # noqa: RUF012
+
+    def _ready(self, *_: object) -> np.ndarray:
+        return np.ones(len(CANDLES), np.bool_)
+
+    def judge(self, candles: Candles, indicators: Mapping[str, np.ndarray]) -> SignalColumns:
+        rows, close = len(candles), candles.close
+        return SignalColumns(
+            np.ones(rows, np.int8), np.ones(rows), close * 0.9, close * 1.1, np.zeros(rows, np.int16), ("always",)
+        )
+
+
+@pytest.mark.parametrize("columns", [INDICATORS, lent()], ids=["own", "lent"])
+def test_no_method_of_a_strategy_makes_it_heard_without_history(columns: Mapping[str, np.ndarray]) -> None:
+    strategy = Hasty(Parameters())
+    strategy._ready = lambda *_: np.ones(len(CANDLES), np.bool_)  # type: ignore[method-assign]
+    heard = Strategy.evaluate(strategy, CANDLES, columns, WARM).action
+    assert not heard[: strategy.lookback_rows].any() and heard[strategy.lookback_rows :].all()
